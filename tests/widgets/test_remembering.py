@@ -192,6 +192,38 @@ def test_a_chosen_model_of_a_project_that_was_closed_stays(workbench: Any, tmp_p
     assert not predict.model.question.text
 
 
+def test_a_round_whose_file_is_gone_is_not_taken_for_one_of_another_project(
+    workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    """All projects name their rounds alike: v1, v2, ..."""
+    session, train = workbench.annotate.session, workbench.train
+    image = workbench.viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    session.make_cells(image).do(lambda now: gestures.draw(now, SQUARE))
+    qtbot.waitUntil(lambda: session.keeper.project is not None and not session.keeper.is_dirty, timeout=WAIT)
+    outs = []
+    for better in (False, True):
+        outs.append(session.rounds.next_out())
+        outs[-1].parent.mkdir(exist_ok=True)
+        outs[-1].write_bytes(bundled_path().read_bytes())
+        session.rounds.enter(outs[-1], "cupre", {"better": better})
+    theirs = tmp_path / "theirs.cupre" / "models" / "v1.safetensors"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(bundled_path().read_bytes())
+    session.models_changed.emit()
+    train.start_from.value = workbench.predict.model.value = str(theirs)
+    theirs.unlink()
+    session.models_changed.emit()
+    for chooser in (train.start_from, workbench.predict.model):
+        assert chooser.value != str(outs[0])
+        assert chooser.question.text == "The file of “v1” of “theirs” is gone: “v2 (best)” is chosen instead."
+    train.start_from.value = str(outs[0])
+    session.keeper.save_as(tmp_path / "plate.cupre")
+    qtbot.waitUntil(lambda: not session.keeper.is_scratch and not session.keeper.is_dirty, timeout=WAIT)
+    assert train.start_from.value == str(tmp_path / "plate.cupre" / "models" / "v1.safetensors"), (
+        "its own, moved"
+    )
+
+
 def test_a_round_is_not_missed_while_its_project_gets_a_place(
     workbench: Any, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QDoubleSpinBox, QSlider, QSpinBox
+from qtpy.QtWidgets import QAbstractButton, QComboBox
 
 from napari_cupre.widgets.model_list import ModelChooser
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.controls import SessionWidget
 
-Control = QAbstractButton | QAction | QComboBox | QDoubleSpinBox | QSlider | QSpinBox | ModelChooser
 
-
-def remember(dock: SessionWidget, **controls: Control) -> None:
+def remember(dock: SessionWidget, **controls: Any) -> None:
     """Restore earlier choices in some controls of a dock, and keep track of new ones.
 
     Parameters
@@ -29,10 +27,10 @@ def remember(dock: SessionWidget, **controls: Control) -> None:
         _remember(dock.session.choices, f"{dock.title} {name}", control)
 
 
-def _remember(choices: dict[str, Any], key: str, control: Control) -> None:
+def _remember(choices: dict[str, Any], key: str, control: Any) -> None:
     take: Any
     changed: Any
-    if isinstance(control, QAbstractButton | QAction):
+    if isinstance(control, (QAbstractButton, QAction)):
         take, changed = control.setChecked, control.toggled
     elif isinstance(control, QComboBox):
         _remember_row(choices, key, control)

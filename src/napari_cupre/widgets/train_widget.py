@@ -93,7 +93,7 @@ class TrainWidget(JobDock):
         self._suggest_name()
         self._show_models()
         self._show_status()
-        if self.job.curve.steps:  # the widget was closed and reopened
+        if self.job.curve.steps or self.job.status.is_active:  # the widget was closed and reopened
             self._show_curve()
 
     def _make_choices(self) -> None:
@@ -305,9 +305,11 @@ class TrainWidget(JobDock):
 
     def _show_models(self) -> None:
         self.start_from.refresh()
-        start, choices = self.session.rounds.start(), self.session.choices
-        if start != choices.get(BEST):  # a choice by the user stays until there is another best round
-            choices[BEST] = start
+        rounds, choices = self.session.rounds, self.session.choices
+        start, before = rounds.start(), choices.get(BEST) or ""
+        choices[BEST] = start
+        # a choice by the user stays until there is another best round
+        if (start or "") not in (before, str(rounds.where_now(before))):
             self.start_from.value = start or BUNDLED
         self._show_resumable()
         self.naming.setVisible(self.session.keeper.project is None)
@@ -322,6 +324,7 @@ class TrainWidget(JobDock):
         self._show_resumable()
         if status.state.is_over:
             self.preview.settle()
+            self.curve.setVisible(bool(self.job.curve.steps))  # a refused training has none
         doing = _bar_text(status.state, status.remaining, status.message)
         self._show_job(self.job, "Train", "Stop", doing)
         if status.state in (RunState.DONE, RunState.STOPPED) and status.message:
