@@ -4,7 +4,7 @@
 #   DEVICE=cpu MINUTES=0.2 MORE="--set batch=4 --set source_groups=1 ..." OUT=/tmp/out bash benchmarks/gpu/pretrain.sh
 set -eo pipefail
 export PYTHONUNBUFFERED=1 PYTHONPATH=$PWD/src
-if ! python3 -c "import lightning_fabric, pycocotools, platformdirs" 2>/dev/null; then
+if ! python3 -c "import lightning_fabric, pycocotools, platformdirs, pydantic" 2>/dev/null; then
   python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target /tmp/site .whl/*.whl
   export PYTHONPATH=$PYTHONPATH:/tmp/site
 fi
