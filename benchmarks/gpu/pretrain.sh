@@ -3,12 +3,7 @@
 #   bash benchmarks/gpu/pretrain.sh            # there
 #   DEVICE=cpu MINUTES=0.2 MORE="--set batch=4 --set source_groups=1 ..." OUT=/tmp/out bash benchmarks/gpu/pretrain.sh
 set -eo pipefail
-export PYTHONUNBUFFERED=1 PYTHONPATH=$PWD/src
-if ! python3 -c "import lightning_fabric, pycocotools, platformdirs" 2>/dev/null; then
-  python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target /tmp/site .whl/*.whl
-  export PYTHONPATH=$PYTHONPATH:/tmp/site
-fi
-python3 -c "import imagecodecs" 2>/dev/null || export PYTHONPATH=$PYTHONPATH:$PWD/benchmarks/gpu/shim
+. benchmarks/gpu/environment.sh
 RUN=${RUN:-/tmp/amt2}
 python3 -m napari_cupre.cli.pretrain --out "$RUN" --config benchmarks/gpu/amt2.yaml --device "${DEVICE:-cuda}" \
   --minutes "${MINUTES:-8}" --workers "${WORKERS:-14}" $MORE 2>&1 | tail -n 40
