@@ -174,7 +174,7 @@ class PredictWidget(JobDock):
         if layer is None and project is not None and item.stem is not None:
             return (
                 stored_image(project, item.stem),
-                StoredSink(session, item.stem, model, score, self._errands),
+                StoredSink(session, item.stem, model, score),
             )
         if layer is None:
             raise InputError(f'"{item.name}" is no longer in a project: open it again.')
@@ -184,7 +184,7 @@ class PredictWidget(JobDock):
         live = GuessSink(session, layer, image, model, score)
         if item.stem is None:
             return image, live
-        return image, StoredSink(session, item.stem, model, score, self._errands, live)
+        return image, StoredSink(session, item.stem, model, score, live)
 
     def _chosen_items(self) -> list[Item]:
         session = self.session
