@@ -20,6 +20,7 @@ from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.canvas_keys import leave_keys_to_canvas
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.channel_row import ChannelRow
 from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
@@ -112,6 +113,8 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.suggestions)
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.channels = ChannelRow(self)
+        column.addWidget(self.channels)
         self.scenes = SceneNote(self)
         column.addWidget(self.scenes)
         row = labelled("Cells in", self.cells.native)

@@ -17,6 +17,7 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.widgets.captions import caption
+from napari_cupre.widgets.channel_row import ChannelRow
 from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
@@ -119,6 +120,8 @@ class PredictWidget(JobDock):
         column.addLayout(labelled("Model", self.model))
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.channels = ChannelRow(self)
+        column.addWidget(self.channels)
         self.scenes = SceneNote(self)
         column.addWidget(self.scenes)
         column.addLayout(choice_row(self.one_image, self.all_images))

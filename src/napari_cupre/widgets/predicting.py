@@ -275,7 +275,7 @@ def predicted(
     request = PredictRequest(
         *(model, str(path), image.axes, image.name, device),
         is_copy=file is None,
-        options=options or {},
+        options=(options or {}) | _channels_of(image),
         to_disk=is_big(image),
         keep_bytes=int(1e9 * read_preferences().slides_gb),
     )
@@ -285,6 +285,12 @@ def predicted(
         if file is None:
             path.unlink(missing_ok=True)
         raise
+
+
+def _channels_of(image: CellImage) -> dict[str, Any]:
+    """Return the option about channels, among the others because a kept result depends on it."""
+    chosen = image.chosen_channels
+    return {} if chosen is None else {"channels": chosen}
 
 
 def _leave(sink: Sink, event: ImageLeft) -> None:
