@@ -16,16 +16,21 @@ use it with --threads 1.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rows import Row, read_rows, write_rows
 from script import script_parser
 from split import LABELLED, TEST_SIZES, bbbc038_split, labelled_split, read_labelled
+
+if TYPE_CHECKING:
+    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 
 FIELDS = [
     "model",
@@ -99,7 +104,7 @@ def parts(kind: str, part: str, tests: int) -> tuple[list[str], list[str]]:
     if kind in LABELLED:
         pool, test = labelled_split(kind)
     else:
-        split = bbbc038_split(seed=0)
+        split = _fields_split()
         pool, test = split[f"shots_{kind}"], split[f"test_{kind}"]
     if part == "test":
         return pool, list(np.random.default_rng(0).permutation(test)[:tests])
@@ -108,26 +113,60 @@ def parts(kind: str, part: str, tests: int) -> tuple[list[str], list[str]]:
     return sorted(order[held:]), order[:held]
 
 
-def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, object]:
+@functools.cache
+def _fields_split() -> dict[str, list[str]]:
+    """The split of BBBC038; drawing it reads every image."""
+    return bbbc038_split(seed=0)
+
+
+def drawn(pool: list[str], shots: int, seed: int) -> list[str]:
+    """Stems of the images that are annotated in one case."""
+    return [str(stem) for stem in np.random.default_rng([seed, shots]).permutation(pool)[:shots]]
+
+
+def run(case: dict[str, object], options: argparse.Namespace) -> Row:
     """Train and test one case."""
+    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+
+    path = next(m for m in options.models if m == case["model"] or Path(m).stem == case["model"])
+    settings = FinetuneSettings(minutes=options.minutes, seed=int(str(case["seed"])), device="cpu")
+    return scored(
+        path,
+        str(case["kind"]),
+        int(str(case["shots"])),
+        settings,
+        marked=options.marked,
+        part=options.part,
+        tests=options.tests,
+        clock=time.process_time if options.cpu else time.monotonic,
+    )
+
+
+def scored(
+    start: str,
+    kind: str,
+    shots: int,
+    settings: FinetuneSettings,
+    *,
+    marked: float = 1.0,
+    part: str = "test",
+    tests: int = 30,
+    clock: Callable[[], float] = time.monotonic,
+) -> Row:
+    """Train a start on annotated images of a kind as `settings` say, unless `shots` is 0, and test it."""
     from napari_cupre.evaluation import evaluate
     from napari_cupre.finetuning.finetune_run import FinetuneRun
-    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
     from napari_cupre.model.zoo import open_model
+    from napari_cupre.prediction.detecting import as_finder
     from napari_cupre.prediction.plane import predict_plane
 
-    kind = str(case["kind"])
-    seed, shots = int(str(case["seed"])), int(str(case["shots"]))
-    path = next(m for m in options.models if m == case["model"] or Path(m).stem == case["model"])
-    model = open_model(path, "cpu", seed)
-    pool, tests = parts(kind, options.part, options.tests)
+    model = open_model(start, settings.device, settings.seed)
+    pool, tested = parts(kind, part, tests)
     steps, seconds, cells = 0, 0.0, 0
     if shots:
-        chosen = np.random.default_rng([seed, shots]).permutation(pool)[:shots]
-        annotated = [annotate(kind, identifier, options.marked, seed) for identifier in chosen]
+        chosen = drawn(pool, shots, settings.seed)
+        annotated = [annotate(kind, identifier, marked, settings.seed) for identifier in chosen]
         cells = sum(len(np.unique(shot.labels)) - 1 for shot in annotated)
-        clock = time.process_time if options.cpu else time.monotonic
-        settings = FinetuneSettings(minutes=options.minutes, seed=seed, device="cpu")
         training = FinetuneRun(model, annotated, settings, clock=clock)
         for _ in training.events():
             pass
@@ -135,10 +174,11 @@ def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, objec
             raise RuntimeError("the training gave no model")
         model, steps, seconds = training.result, training.step, training.elapsed
     truth, found = [], []
-    for identifier in tests:
+    finder = as_finder(model)
+    for identifier in tested:
         image, labels = read(identifier, kind)
         truth.append(labels)
-        found.append(predict_plane(model, image).labels)
+        found.append(predict_plane(finder, image).labels)
     report = evaluate(truth, found)
     return {
         "steps": steps,

@@ -23,12 +23,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def write_rows(path: Path, rows: Sequence[Row], fields: Sequence[str]) -> None:
-    """Write all rows anew."""
+    """Write all rows anew; the file is complete at every moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as stream:
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fields)
         writer.writeheader()
         writer.writerows(rows)
+    temporary.replace(path)
 
 
 def append_row(path: Path, row: Row, fields: Sequence[str]) -> None:

@@ -1,0 +1,14 @@
+#!/bin/bash
+# The fine-tunings of the proof in the background; it goes on where it was stopped, and through a process that dies.
+#   KINDS="fluorescence histology" STEPS=100 SEEDS=5 SECONDS_MOST=560 bash benchmarks/gpu/proof.sh
+#   Rows in $CSV (default /tmp/proof.csv), log in /tmp/proof.log; a later call copies them: cp /tmp/proof.csv /tmp/proof.log $OUT/
+set -e
+. benchmarks/gpu/environment.sh
+export CUPRE_DATA=${CUPRE_DATA:-/tmp/data}
+S=${STARTS:-/tmp/starts}
+COMMAND=(python3 benchmarks/proof.py --device "${DEVICE:-cuda}" --processes "${PROCESSES:-16}" --steps "${STEPS:-100}"
+  --kinds ${KINDS:-fluorescence histology} --shots ${SHOTS:-0 1 5 20} --seeds "${SEEDS:-5}" --tests "${TESTS:-20}" --out "${CSV:-/tmp/proof.csv}"
+  --starts scratch "supervised=$S/supervised.safetensors" "moco=$S/moco.safetensors" "cupre=$S/cupre.safetensors" "cupre_target=$S/target" "$@")
+export LIMIT=${SECONDS_MOST:-560}
+setsid nohup timeout "$LIMIT" bash -c 'for try in 1 2 3; do "$@" && break; done' proof "${COMMAND[@]}" >> /tmp/proof.log 2>&1 < /dev/null &
+echo "started; tail -f /tmp/proof.log"
