@@ -1,6 +1,7 @@
 #!/bin/bash
 # Run on the GPU machine, from the repository: settles it there, starts trainings, brings back what they made.
 #   bash benchmarks/gpu/machine.sh settle gpu_data/1.tar.xz ...   unpack; the first time, copy the repository too
+#   bash benchmarks/gpu/machine.sh smoke                           every path once, briefly, with times
 #   bash benchmarks/gpu/machine.sh train cupre-9 9-cupre.yaml [more settings]   in the background
 #   bash benchmarks/gpu/machine.sh look                            how far they are, what the machine does
 #   bash benchmarks/gpu/machine.sh collect cupre-9 cells-10 ...    models and logs into $OUT
@@ -36,6 +37,18 @@ train() {
   setsid nohup nice -n "${NICE:-0}" $PYTHON -m napari_cupre.cli.pretrain --out "runs/$run" \
     --config "benchmarks/bundled/$settings" "$@" >"runs/$run.log" 2>&1 </dev/null &
   cd "$HERE"
+}
+
+smoke() {
+  cd "$ROOT/repo"
+  local common=(--device "${DEVICE:-cuda}" --set validate_every=0 --set checkpoint_minutes=60 --set log_every=5)
+  timeout 100 $PYTHON -m napari_cupre.cli.pretrain --out "$ROOT/smoke-supervised" --config benchmarks/bundled/11-nuclei.yaml \
+    "${common[@]}" --set iterations="${STEPS:-40}" --workers 8 || echo "supervised: FAILED"
+  timeout 100 $PYTHON -m napari_cupre.cli.pretrain --out "$ROOT/smoke-amt2" --preset compact --init cupre --synthetic 1 \
+    --unlabelled "$CUPRE_DATA/bbbc038/images" "${common[@]}" --set batch=16 --set cosine_every=5 --set iterations="${STEPS:-40}" \
+    --workers 6 || echo "AMT2: FAILED"
+  tail -n 3 "$ROOT"/smoke-*/metrics.csv
+  timeout 100 $PYTHON benchmarks/gpu/timings.py --device "${DEVICE:-cuda}" || echo "timings: FAILED"
 }
 
 look() {
