@@ -6,9 +6,14 @@ set -e
 . benchmarks/gpu/environment.sh
 export CUPRE_DATA=${CUPRE_DATA:-/tmp/data}
 S=${STARTS:-/tmp/starts}
+FOUND=(scratch)
+for name in supervised moco cupre; do
+  if [ -f "$S/$name.safetensors" ]; then FOUND+=("$name=$S/$name.safetensors"); else echo "no start $name in $S"; fi
+done
+if [ -d "$S/target" ]; then FOUND+=("cupre_target=$S/target"); fi
 COMMAND=(python3 benchmarks/proof.py --device "${DEVICE:-cuda}" --processes "${PROCESSES:-16}" --steps "${STEPS:-100}"
   --kinds ${KINDS:-fluorescence histology} --shots ${SHOTS:-0 1 5 20} --seeds "${SEEDS:-5}" --tests "${TESTS:-20}" --out "${CSV:-/tmp/proof.csv}"
-  --starts scratch "supervised=$S/supervised.safetensors" "moco=$S/moco.safetensors" "cupre=$S/cupre.safetensors" "cupre_target=$S/target" "$@")
+  --starts "${FOUND[@]}" "$@")
 export LIMIT=${SECONDS_MOST:-560}
 setsid nohup timeout "$LIMIT" bash -c 'for try in 1 2 3; do "$@" && break; done' proof "${COMMAND[@]}" >> /tmp/proof.log 2>&1 < /dev/null &
 echo "started; tail -f /tmp/proof.log"
