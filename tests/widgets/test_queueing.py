@@ -255,7 +255,7 @@ def test_an_image_with_nothing_but_a_region_teaches_though_no_layer_shows_it(
     workbench.viewer.layers.clear()
     text = "Uses 3 cells in 3 images, 1 region"
     qtbot.waitUntil(lambda: workbench.train.use.text() == text, timeout=WAIT)
-    assert "well_7" in workbench.train._stems()
+    assert "well_7" in workbench.train.images.stems()
 
 
 def test_the_cell_width_stays_from_image_to_image_and_goes_with_the_project(

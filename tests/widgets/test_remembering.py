@@ -15,7 +15,7 @@ from napari_cupre.model.zoo import bundled_path
 from napari_cupre.project import gestures, recovery
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.model_watch import SETTLED_MS
-from napari_cupre.widgets.train_widget import LAYER_ROLE
+from napari_cupre.widgets.teaching_list import LAYER_ROLE
 
 WAIT = 20_000
 SQUARE = np.array([[5, 5], [5, 15], [15, 15], [15, 5]], float)
@@ -28,7 +28,8 @@ def _no_process(no_engine: None) -> None:
 
 def listed(train: Any) -> list[str]:
     """What can be ticked under *Learn from*."""
-    return [item.text() for item in train._items() if item.data(LAYER_ROLE) is not None]
+    items = (train.images.item(row) for row in range(train.images.count()))
+    return [item.text() for item in items if item.data(LAYER_ROLE) is not None]
 
 
 def test_only_images_with_something_to_learn_from_can_be_ticked(workbench: Any) -> None:
@@ -78,6 +79,13 @@ def test_a_dock_that_was_closed_comes_back_as_it_was_set(workbench: Any, qtbot: 
     train.minutes.setValue(7.5)
     train.device.setCurrentText("cpu")
     train.live.setChecked(True)
+    train.enough.button.setChecked(True)
+    train.start_from.combo.setCurrentIndex(train.start_from.combo.findData("nuclei"))
+    train.start_from.combo.activated.emit(train.start_from.combo.currentIndex())
+    image = viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    workbench.annotate.session.make_cells(image).do(lambda now: gestures.draw(now, SQUARE))
+    train.images.item(0).setCheckState(Qt.CheckState.Unchecked)
+    predict.saver.formats["coco"].setChecked(True)
     predict.score.setValue(35)
     predict.link_t.setChecked(True)
     predict.all_images.setChecked(True)
@@ -92,10 +100,45 @@ def test_a_dock_that_was_closed_comes_back_as_it_was_set(workbench: Any, qtbot: 
     assert again["Train"].minutes.value() == 7.5
     assert again["Train"].device.currentText() == "cpu"
     assert again["Train"].live.isChecked()
+    assert again["Train"].start_from.value == "nuclei"
+    assert again["Train"].enough.button.isChecked()
+    assert again["Train"].images.item(0).text() == "field"
+    assert again["Train"].images.item(0).checkState() == Qt.CheckState.Unchecked
+    assert again["Predict"].saver.formats["coco"].isChecked()
     assert again["Predict"].score.value() == 35
     assert again["Predict"].link_t.isChecked()
     assert again["Predict"].all_images.isChecked()
     assert not again["Predict"].one_image.isChecked()
+
+
+def test_a_start_chosen_by_hand_stays_until_there_is_a_better_round(
+    workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    """Also if it is a file that no list names, and if Train was closed when the round came."""
+    viewer, session = workbench.viewer, workbench.annotate.session
+    file = tmp_path / "theirs.safetensors"
+    file.write_bytes(bundled_path().read_bytes())
+    workbench.train.start_from.value = str(file)
+
+    def reopened(train: Any) -> Any:
+        viewer.window.remove_dock_widget(train)
+        train.deleteLater()
+        qtbot.wait(50)
+        return viewer.window.add_plugin_dock_widget("napari-cupre", "Train")[1]
+
+    train = reopened(workbench.train)
+    assert train.start_from.value == str(file)
+    image = viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    session.make_cells(image).do(lambda now: gestures.draw(now, SQUARE))
+    qtbot.waitUntil(lambda: session.keeper.project is not None and not session.keeper.is_dirty, timeout=WAIT)
+    out = session.rounds.next_out()
+    out.parent.mkdir(exist_ok=True)
+    out.write_bytes(bundled_path().read_bytes())
+    session.rounds.enter(out, "cupre", {"better": True})
+    train = reopened(train)
+    assert train.start_from.value == str(out), "the best round, which came later"
+    train.start_from.value = "cells"
+    assert reopened(train).start_from.value == "cells"
 
 
 @pytest.fixture
@@ -147,6 +190,38 @@ def test_a_chosen_model_of_a_project_that_was_closed_stays(workbench: Any, tmp_p
     predict.model.refresh()
     assert predict.model.value == str(file)
     assert not predict.model.question.text
+
+
+def test_a_round_whose_file_is_gone_is_not_taken_for_one_of_another_project(
+    workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    """All projects name their rounds alike: v1, v2, ..."""
+    session, train = workbench.annotate.session, workbench.train
+    image = workbench.viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    session.make_cells(image).do(lambda now: gestures.draw(now, SQUARE))
+    qtbot.waitUntil(lambda: session.keeper.project is not None and not session.keeper.is_dirty, timeout=WAIT)
+    outs = []
+    for better in (False, True):
+        outs.append(session.rounds.next_out())
+        outs[-1].parent.mkdir(exist_ok=True)
+        outs[-1].write_bytes(bundled_path().read_bytes())
+        session.rounds.enter(outs[-1], "cupre", {"better": better})
+    theirs = tmp_path / "theirs.cupre" / "models" / "v1.safetensors"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(bundled_path().read_bytes())
+    session.models_changed.emit()
+    train.start_from.value = workbench.predict.model.value = str(theirs)
+    theirs.unlink()
+    session.models_changed.emit()
+    for chooser in (train.start_from, workbench.predict.model):
+        assert chooser.value != str(outs[0])
+        assert chooser.question.text == "The file of “v1” of “theirs” is gone: “v2 (best)” is chosen instead."
+    train.start_from.value = str(outs[0])
+    session.keeper.save_as(tmp_path / "plate.cupre")
+    qtbot.waitUntil(lambda: not session.keeper.is_scratch and not session.keeper.is_dirty, timeout=WAIT)
+    assert train.start_from.value == str(tmp_path / "plate.cupre" / "models" / "v1.safetensors"), (
+        "its own, moved"
+    )
 
 
 def test_a_round_is_not_missed_while_its_project_gets_a_place(

@@ -243,11 +243,13 @@ def test_an_error_is_one_sentence_with_details_on_request(
     assert widget.message.text == "The engine process ended unexpectedly."
     assert widget.message.details.isHidden()
     assert "Traceback" in widget.message.details.toPlainText()
+    assert widget.curve.isHidden(), "there is nothing to draw"
     training.fails = ""
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     assert widget.job.status.state is RunState.DONE
     assert widget.message.text == ""
+    assert not widget.curve.isHidden()
 
 
 def test_nothing_annotated_is_refused_before_anything_starts(viewer: Any, training: Training) -> None:

@@ -31,6 +31,7 @@ from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.remembering import remember
 from napari_cupre.widgets.rival_chooser import RivalChooser
 from napari_cupre.widgets.verdict_words import columns_for, joint_row, row_of, verdict_words
 from napari_cupre.words import counted
@@ -65,6 +66,7 @@ class CompareWidget(JobDock):
         self.listen(self.job.received, self._received)
         self._show_choices()
         self._choose_first()
+        remember(self, first=self.first, second=self.second)
         self._show_rows()
         self._show_status()
 

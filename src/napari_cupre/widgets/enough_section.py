@@ -13,6 +13,7 @@ from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.plot_view import PlotView, veiled
+from napari_cupre.widgets.remembering import remember
 from napari_cupre.widgets.theme import Palette, set_role
 from napari_cupre.words import counted
 
@@ -49,6 +50,7 @@ class EnoughSection(DockPart):
         owner.listen(self._measuring.changed, self.refresh)
         owner.listen(self._measuring.job.status.events, self.refresh)
         self.refresh()
+        remember(owner, enough=self.button)
 
     def refresh(self, event: Any = None) -> None:
         """Show the answer and the progress of the measurement."""

@@ -25,6 +25,7 @@ from napari_cupre.widgets.looking import seen_box
 from napari_cupre.widgets.predicting import PredictionPlan
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.prompts import LARGE, grown
+from napari_cupre.widgets.remembering import remember
 
 FOUND_FROM = 0.2
 """Minimum certainty of a guess; the slider shows and hides guesses above it."""
@@ -44,6 +45,7 @@ class FindRow(DockPart):
         self.slider.setPageStep(5)
         self.slider.setValue(read_preferences().certainty or round(100 * USUAL))
         self.slider.setToolTip("Hide guesses the model is less sure of; this does not search again")
+        remember(owner, certainty=self.slider)
         self.slider.valueChanged.connect(self._certainty_chosen)
         self.figure = QLabel()
         self.figure.setMinimumWidth(44)

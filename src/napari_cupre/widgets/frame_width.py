@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Shapes
 
-from napari_cupre.widgets.looking import camera_of
+from napari_cupre.widgets.looking import LEAST_ZOOM, camera_of, zoom_of
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.timers import single_timer
 
@@ -36,10 +36,12 @@ class FrameWidth(SessionPart):
     def set_all(self) -> None:
         """Give the frames the width that fits the zoom."""
         session = self._session
+        if not session.is_open or zoom_of(session.viewer) == LEAST_ZOOM:  # nothing can be seen anyway
+            return
         for image in session.images():
             frames = session.annotation(image).regions
             if frames is not None:
-                self._set(frames, float(self._camera.zoom))
+                self._set(frames, zoom_of(session.viewer))
 
     def close(self) -> None:
         """Follow the zoom no longer."""

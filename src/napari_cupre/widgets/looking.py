@@ -26,6 +26,9 @@ MARGIN = 0.025
 SETTLED_MS = 100
 """After this time the docks have made room for new layers."""
 
+LEAST_ZOOM = 1e-9
+"""Any zoom below this one is taken for it, so that nothing is divided by 0."""
+
 SMALLEST, COMFORTABLE = 24, 60
 """Going to a cell enlarges it to at least this many px on the canvas."""
 
@@ -33,6 +36,14 @@ SMALLEST, COMFORTABLE = 24, 60
 def camera_of(viewer: Viewer) -> Any:
     """Return the camera; napari 0.9 moved it into the scene."""
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def zoom_of(viewer: Viewer) -> float:
+    """Return the canvas px per unit of the world, more than 0.
+
+    napari sets 0 when it fits a view into a canvas without height, as in a window that is squeezed flat.
+    """
+    return max(float(camera_of(viewer).zoom), LEAST_ZOOM)
 
 
 def check_flat(viewer: Viewer) -> None:
@@ -68,7 +79,7 @@ def seen_box(viewer: Viewer, layer: Image, image: CellImage, largest: int) -> tu
     if not layer.multiscale or canvas is None or dims.ndisplay != 2:
         return visible_box(layer, image, largest)
     camera = camera_of(viewer)
-    half = np.array([canvas.height(), canvas.width()]) / camera.zoom / 2
+    half = np.array([canvas.height(), canvas.width()]) / zoom_of(viewer) / 2
     found = []
     for signs in product((-1, 1), repeat=2):
         corner = np.array(dims.point, float)
@@ -204,7 +215,7 @@ def show_field(viewer: Viewer, layer: Image, image: CellImage, field: tuple[int,
     camera = camera_of(viewer)
     camera.center = (*camera.center[:-2], *where)
     canvas = canvas_of(viewer)
-    if canvas is not None:
+    if canvas is not None and canvas.height() and canvas.width():
         lengths = [
             (stop - start) * abs(float(layer.scale[axes.index(axis)]))
             for axis, (start, stop) in sides.items()

@@ -80,6 +80,10 @@ class ModelChooser(QWidget):
         if position >= 0:
             self.combo.setCurrentIndex(position)
 
+    def choose(self, name: str) -> None:
+        """Choose a model by name or path; do nothing if there is no such model."""
+        self.value = name
+
     def refresh(self) -> None:
         """Read the list of models again, keeping the choice."""
         chosen = self.value
@@ -99,20 +103,20 @@ class ModelChooser(QWidget):
         position = self._found_again(chosen)
         self.combo.setCurrentIndex(max(0, position))
         self.combo.blockSignals(False)
-        self._choice_changed()
+        self._show_deletable()  # a message stays until the user has read it or chosen another model
         if chosen and position < 0:
             self.say(gone_words(chosen, self.combo.currentText()))
 
     def _found_again(self, chosen: str) -> int:
         """Return the row of the chosen model, even if its project was moved or closed; -1 if it is gone."""
         position, path = self.combo.findData(chosen), Path(chosen)
-        if position < 0 and path.suffix == SUFFIX:
-            names = [Path(self.combo.itemData(row)).name for row in range(self.combo.count())]
-            if path.is_file():
-                self._files.append(path)
-                self.combo.addItem(path.name, chosen)
-                return self.combo.count() - 1
-            return names.index(path.name) if path.name in names else -1
+        moved = None if self._rounds is None else self._rounds.where_now(chosen)
+        if position < 0 and moved is not None and self.combo.findData(str(moved)) >= 0:
+            return self.combo.findData(str(moved))
+        if position < 0 and path.suffix == SUFFIX and path.is_file():
+            self._files.append(path)
+            self.combo.addItem(path.name, chosen)
+            return self.combo.count() - 1
         return position
 
     def say(self, sentence: str) -> None:
@@ -121,6 +125,9 @@ class ModelChooser(QWidget):
 
     def _choice_changed(self) -> None:
         self.question.clear()
+        self._show_deletable()
+
+    def _show_deletable(self) -> None:
         self.delete_button.setEnabled(
             self.value not in ("", BUNDLED, SCRATCH) and user_path(self.value).is_file()
         )

@@ -11,6 +11,7 @@ from qtpy.QtCore import QFileSystemWatcher
 
 from napari_cupre.errors import CupreError
 from napari_cupre.model.zoo import BUNDLED, SUFFIX, find_model, user_folder
+from napari_cupre.project.place import ENDING
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.timers import single_timer
 
@@ -98,6 +99,16 @@ def gone_words(model: str, instead: str) -> str:
     --------
     >>> gone_words("/home/me/models/mine.safetensors", "cupre")
     'The file of “mine” is gone: “cupre” is chosen instead.'
+    >>> gone_words("/home/me/plate.cupre/models/v1.safetensors", "v2 (best)")
+    'The file of “v1” of “plate” is gone: “v2 (best)” is chosen instead.'
     """
-    names = (Path(each).stem if each.endswith(SUFFIX) else each for each in (model, instead))
-    return "The file of “{}” is gone: “{}” is chosen instead.".format(*names)
+    return f"The file of {_quoted(model)} is gone: {_quoted(instead)} is chosen instead."
+
+
+def _quoted(model: str) -> str:
+    """Return the name of a model, and of its project, because all projects name their rounds alike."""
+    path = Path(model)
+    if path.suffix != SUFFIX:
+        return f"“{model}”"
+    project = path.parent.parent
+    return f"“{path.stem}”" + (f" of “{project.stem}”" if project.suffix == ENDING else "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.viewer import Viewer
 
-from napari_cupre.widgets.looking import camera_of
+from napari_cupre.widgets.looking import camera_of, zoom_of
 from napari_cupre.widgets.session_part import SessionPart
 
 if TYPE_CHECKING:
@@ -47,5 +47,4 @@ class Pointer(SessionPart):
 
     @staticmethod
     def _camera(viewer: Viewer) -> tuple[np.ndarray, float]:
-        camera = camera_of(viewer)
-        return np.asarray(camera.center[-2:], float), float(camera.zoom)
+        return np.asarray(camera_of(viewer).center[-2:], float), zoom_of(viewer)

@@ -33,6 +33,7 @@ from napari_cupre.widgets.figure_table import FigureTable
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.measuring import MeasuringPlan
+from napari_cupre.widgets.remembering import remember
 from napari_cupre.widgets.saving import Savable, has_cells, savable
 from napari_cupre.widgets.sources import sentence_of
 
@@ -61,6 +62,7 @@ class ResultsWidget(JobDock):
         self.listen(self.job.status.events, self._show_status)
         self._count_images()
         self._show_tables()
+        remember(self, figure=self.figure)
         self._show_status()
 
     def _make_controls(self) -> None:

@@ -15,6 +15,7 @@ from napari_cupre.widgets.controls import DockPart, SessionWidget, follow_layers
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.remembering import remember
 from napari_cupre.widgets.saving import FORMAT_CHOICES, SavableStored, has_cells, savable, save_results
 
 
@@ -46,6 +47,7 @@ class SaveRow(DockPart):
             action.setCheckable(True)
             action.setChecked(name in ticked)
             self.formats[name] = action
+        remember(owner, **self.formats)
         formats = QPushButton("Formats")
         formats.setToolTip("Which files to write")
         formats.setMenu(menu)

@@ -13,6 +13,7 @@ from psygnal import Signal
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError
 from napari_cupre.widgets.cell_width import CellWidth
+from napari_cupre.widgets.looking import camera_of, zoom_of
 from napari_cupre.widgets.rubber import Rubber, canvas_of
 from napari_cupre.widgets.session_part import SessionPart
 
@@ -173,8 +174,9 @@ class Circle:
     def __init__(self, sizes: Sizes, session: Session, image: Image, rubber: Rubber) -> None:
         self._sizes, self._session, self._image, self._rubber = sizes, session, image, rubber
         viewer = session.viewer
-        self._middle = tuple(viewer.camera.center[-2:])
-        self._signals = (viewer.camera.events.center, viewer.camera.events.zoom, sizes.changed)
+        camera = camera_of(viewer)
+        self._middle = tuple(camera.center[-2:])
+        self._signals = (camera.events.center, camera.events.zoom, sizes.changed)
         for signal in self._signals:
             signal.connect(self.draw)
         viewer.mouse_drag_callbacks.insert(0, self._dragged)
@@ -202,15 +204,15 @@ class Circle:
 
     def _scale(self) -> float:
         """Return the canvas px per image px."""
-        return float(self._session.viewer.camera.zoom * abs(self._image.scale[-1]))
+        return zoom_of(self._session.viewer) * abs(float(self._image.scale[-1]))
 
     def _radius(self) -> float:
         return self.diameter * self._scale() / 2
 
     def _place(self) -> tuple[float, float]:
         """Return the centre on the canvas, x and y; the camera looks at the middle of the canvas."""
-        camera, size = self._session.viewer.camera, self._rubber.size()
-        down, across = (np.asarray(self._middle) - camera.center[-2:]) * camera.zoom
+        viewer, size = self._session.viewer, self._rubber.size()
+        down, across = (np.asarray(self._middle) - camera_of(viewer).center[-2:]) * zoom_of(viewer)
         return size.width() / 2 + across, size.height() / 2 + down
 
     def _dragged(self, viewer: Any, event: Any) -> Iterator[None]:
@@ -234,6 +236,6 @@ class Circle:
             away = float(np.hypot(*(at - self._place())))
             self._sizes.say(self._image, round(2 * away / self._scale(), 1))
         else:
-            moved = (at - start)[::-1] / self._session.viewer.camera.zoom
+            moved = (at - start)[::-1] / zoom_of(self._session.viewer)
             self._middle = tuple(np.asarray(middle) + moved)
             self.draw()

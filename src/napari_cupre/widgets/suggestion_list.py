@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
+from napari_cupre.widgets.remembering import remember
 from napari_cupre.widgets.what_next import Advice
 
 PICTURE = 44
@@ -67,6 +68,7 @@ class SuggestionList(DockPart):
         for signal in ("inserted", "removed"):
             owner.listen(getattr(owner.session.viewer.layers.events, signal), self.refresh)
         self._fill()
+        remember(owner, what_next=self.button)
 
     def refresh(self, event: Any = None) -> None:
         """Show the progress of the rating, and the list if it is open."""

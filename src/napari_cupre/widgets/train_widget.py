@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -17,8 +15,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QListWidget,
-    QListWidgetItem,
     QPushButton,
     QWidget,
 )
@@ -26,7 +22,6 @@ from qtpy.QtWidgets import (
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, RunState, Saved, StateChanged, StepDone, Validated
-from napari_cupre.io.files import natural_key
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.captions import caption
@@ -43,12 +38,13 @@ from napari_cupre.widgets.preview_layer import PreviewLayer
 from napari_cupre.widgets.remembering import remember
 from napari_cupre.widgets.snapshot import Snapshot, teaching_images
 from napari_cupre.widgets.start_line import StartLine
+from napari_cupre.widgets.teaching_list import TeachingList
 from napari_cupre.widgets.timers import single_timer
 from napari_cupre.widgets.training import TrainingPlan, resumable
 from napari_cupre.words import counted
 
+BEST = "Train best round"  # among the choices of the session, which a reopened dock knows
 DEVICES = ("auto", "cpu", "cuda", "mps")
-LISTED_ROWS, ROW_HEIGHT = 4, 22
 PREPARE_MS = 50
 OTHERS_SHARE = 0.2  # share of the training time spent on images without annotation
 OTHERS_TIP = (
@@ -69,7 +65,6 @@ class TrainWidget(JobDock):
         super().__init__(napari_viewer)
         self.job = self.session.training
         self.preferences = read_preferences()
-        self._best: str | None = None
         self._is_waiting = False
         self._make_choices()
         self._make_controls()
@@ -79,6 +74,7 @@ class TrainWidget(JobDock):
         # a separate turn of the event loop, so that a stroke right after Train waits for one layer only
         self._preparing = single_timer(self._prepare_preview, PREPARE_MS, parent=self)
         remember(self, minutes=self.minutes, device=self.device, others=self.others, live=self.live)
+        remember(self, start=self.start_from)
         self.result = MessageLine()
         self._lay_out()
         follow_layers(self, self._list_images)
@@ -97,7 +93,7 @@ class TrainWidget(JobDock):
         self._suggest_name()
         self._show_models()
         self._show_status()
-        if self.job.curve.steps:  # the widget was closed and reopened
+        if self.job.curve.steps or self.job.status.is_active:  # the widget was closed and reopened
             self._show_curve()
 
     def _make_choices(self) -> None:
@@ -116,11 +112,8 @@ class TrainWidget(JobDock):
         self.device.setCurrentText(self.preferences.device)
         self.device.setToolTip("auto uses the graphics card if there is one")
         self.device.currentTextChanged.connect(lambda text: self._show_budget())
-        self.images = QListWidget()
-        self.images.setAccessibleName("Images to learn from")
-        self.images.setToolTip("Annotated images to learn from; untick those to leave out")
-        self.images.itemChanged.connect(self._tick)
-        self._left_out: set[Any] = set()
+        self.images = TeachingList(self.session)
+        self.images.itemChanged.connect(lambda item: self._show_use())
         self.name = QLineEdit()
         self.name.setToolTip("Name of the new model in Predict; no other model is overwritten")
         self.use = caption()
@@ -182,7 +175,7 @@ class TrainWidget(JobDock):
         InputError
             If no annotated image is ticked, or the annotation does not fit.
         """
-        if not (self._ticked() or self._stems()):
+        if not (self.images.layers() or self.images.stems()):
             raise InputError("There is no annotated image to learn from: annotate a few cells first.")
         if not self._is_waiting:
             self._is_waiting = True
@@ -191,17 +184,17 @@ class TrainWidget(JobDock):
 
     def _train_now(self) -> None:
         self._is_waiting = False
-        layers, rounds = self._ticked(), self.session.rounds
+        layers, rounds = self.images.layers(), self.session.rounds
         out = rounds.next_out()
         if out is None:
-            first = layers[0].name if layers else self._stems()[0]
+            first = layers[0].name if layers else self.images.stems()[0]
             name = free_name(self.name.text() or first)
             self.name.setText(name)
             out = user_path(name)
         self._begin(self._plan(self.start_from.value, out))
 
     def _plan(self, start: str, out: Path, resume: bool = False) -> TrainingPlan:
-        project, stems = self.session.keeper.project, self._stems()
+        project, stems = self.session.keeper.project, self.images.stems()
         return TrainingPlan(
             start,
             out,
@@ -227,7 +220,7 @@ class TrainWidget(JobDock):
         session = self.session
         return tuple(
             Snapshot.of(session.make_cells(layer), session.annotation(layer).background)
-            for layer in self._ticked()
+            for layer in self.images.layers()
         )
 
     def resume(self) -> None:
@@ -266,42 +259,11 @@ class TrainWidget(JobDock):
     # --- display ---------------------------------------------------------------------------------
 
     def _list_images(self, event: Any = None) -> None:
-        self.images.clear()
-        found: list[tuple[str, Image | str]] = [(x.name, x) for x in teaching_images(self.session)]
-        found += [(x.image.stem, x.image.stem) for x in self.session.queue.taught_elsewhere()]
-        for name, value in sorted(found, key=lambda row: natural_key(Path(row[0]))):
-            self._list(name, value)
-        self.images.setFixedHeight(min(max(1, self.images.count()), LISTED_ROWS) * ROW_HEIGHT + 8)
-        if not self.images.count():
-            item = QListWidgetItem("no annotated image yet")
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled)  # a disabled row would be too pale to read
-            self.images.addItem(item)
+        self.images.refresh()
         self._show_use()
-
-    def _list(self, name: str, value: Image | str) -> None:
-        """Add a row for a layer, or for an image of the project by its stem."""
-        item = QListWidgetItem(name)
-        item.setData(LAYER_ROLE, value)
-        is_left_out = not self._left_out.isdisjoint(names := self._names_of(value))
-        self._left_out |= names if is_left_out else set()  # it may have more names by now
-        item.setCheckState(Qt.CheckState.Unchecked if is_left_out else CHECKED)
-        self.images.addItem(item)
-
-    def _tick(self, item: QListWidgetItem) -> None:
-        """Keep a choice, also while the image has nothing to learn from or is not on show."""
-        names = self._names_of(item.data(LAYER_ROLE))
-        self._left_out = self._left_out - names if item.checkState() == CHECKED else self._left_out | names
-        self._show_use()
-
-    def _names_of(self, value: Image | str) -> set[Any]:
-        """Whatever an image may be listed as later."""
-        keeper = self.session.keeper
-        stem = value if isinstance(value, str) else keeper.stem_of(value)
-        own = set() if isinstance(value, str) else {weakref.ref(value)}
-        return own if keeper.project is None or stem is None else {*own, (keeper.project.folder, stem)}
 
     def _cells_changed(self, *args: Any) -> None:
-        listed = {value for item in self._items() if isinstance(value := item.data(LAYER_ROLE), Image)}
+        listed = {value for value in self.images.listed() if isinstance(value, Image)}
         if listed != set(teaching_images(self.session)):
             self._list_images()
         else:
@@ -310,19 +272,18 @@ class TrainWidget(JobDock):
     def _show_use(self, event: Any = None) -> None:
         """Show how much the ticked images contain to learn from."""
         cells = regions = images = 0
-        for layer in self._ticked():
+        for layer in self.images.layers():
             found = self.session.cells_of(layer)
             if found is not None:
                 taught = found.cells.count(State.CHECKED, State.EDITED)
                 cells, regions = cells + taught, regions + len(found.cells.regions)
                 images += bool(taught or found.cells.regions)
         for entry in self.session.queue.taught_elsewhere():
-            if entry.image.stem in self._stems():
+            if entry.image.stem in self.images.stems():
                 cells, images = cells + entry.checked, images + 1
                 regions += len(entry.image.regions)
         text = _use_text(cells, images, regions) if self.session.queue.items() else EMPTY
-        is_listed = any(item.data(LAYER_ROLE) is not None for item in self._items())
-        self.use.setText(text if self._chosen() or not is_listed else NONE_TICKED)
+        self.use.setText(text if self.images.chosen() or not self.images.listed() else NONE_TICKED)
         self._show_budget()
 
     def _show_others(self) -> None:
@@ -344,26 +305,14 @@ class TrainWidget(JobDock):
 
     def _show_models(self) -> None:
         self.start_from.refresh()
-        start = self.session.rounds.start()
-        if start != self._best:  # a choice by the user stays until there is another best round
-            self._best = start
+        rounds, choices = self.session.rounds, self.session.choices
+        start, before = rounds.start(), choices.get(BEST) or ""
+        choices[BEST] = start
+        # a choice by the user stays until there is another best round
+        if (start or "") not in (before, str(rounds.where_now(before))):
             self.start_from.value = start or BUNDLED
         self._show_resumable()
         self.naming.setVisible(self.session.keeper.project is None)
-
-    def _items(self) -> list[QListWidgetItem]:
-        items = (self.images.item(row) for row in range(self.images.count()))
-        return [item for item in items if item is not None]
-
-    def _chosen(self) -> list[Image | str]:
-        listed = [item for item in self._items() if item.data(LAYER_ROLE) is not None]
-        return [item.data(LAYER_ROLE) for item in listed if item.checkState() == CHECKED]
-
-    def _ticked(self) -> list[Image]:
-        return [value for value in self._chosen() if not isinstance(value, str)]
-
-    def _stems(self) -> tuple[str, ...]:
-        return tuple(value for value in self._chosen() if isinstance(value, str))
 
     def _suggest_name(self, event: Any = None) -> None:
         image = self.session.image
@@ -375,6 +324,7 @@ class TrainWidget(JobDock):
         self._show_resumable()
         if status.state.is_over:
             self.preview.settle()
+            self.curve.setVisible(bool(self.job.curve.steps))  # a refused training has none
         doing = _bar_text(status.state, status.remaining, status.message)
         self._show_job(self.job, "Train", "Stop", doing)
         if status.state in (RunState.DONE, RunState.STOPPED) and status.message:
@@ -430,10 +380,6 @@ class TrainWidget(JobDock):
     def _show_curve(self) -> None:
         self.curve.show()
         self.curve.show_curve(self.job.curve)
-
-
-CHECKED = Qt.CheckState.Checked
-LAYER_ROLE = int(Qt.ItemDataRole.UserRole)
 
 
 def _use_text(cells: int, images: int, regions: int) -> str:

@@ -36,6 +36,7 @@ class TrainingRounds(SessionPart):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._folder: Path | None = None
+        self._ids: dict[Path, str] = {}
         session.keeper.changed.connect(self._follow_project)
         session.keeper.opened.connect(lambda project: self._take_best())
 
@@ -50,11 +51,24 @@ class TrainingRounds(SessionPart):
         old, self._folder = self._folder, None if project is None else project.folder
         if old == self._folder:
             return
-        chosen = Path(self._session.model)
-        moved = None if project is None else project.folder / MODELS / chosen.name
-        if moved is not None and old is not None and chosen.parent == old / MODELS and moved.is_file():
+        if project is not None:
+            self._ids[project.folder] = project.document.id
+        moved = self.where_now(self._session.model)
+        if moved is not None:
             self._session.model = str(moved)
         self._session.models_changed.emit()
+
+    def where_now(self, model: str) -> Path | None:
+        """Return the file of a round of this project, by its path before the project was moved.
+
+        None for any other model. A round of another project may have the same name.
+        """
+        project, path = self._session.keeper.project, Path(model)
+        if project is None or path.parent.name != MODELS:
+            return None
+        moved = project.folder / MODELS / path.name
+        is_ours = self._ids.get(path.parent.parent) == project.document.id
+        return moved if is_ours and moved != path and moved.is_file() else None
 
     @property
     def folder(self) -> Path | None:
