@@ -5,9 +5,9 @@
     python benchmarks/pretrain_throughput.py --files 1000000 # how long an index of so many files takes
 
 All loops see the same drawn fields (`--batch` of 256 px) and, for the contrastive step, the same 32 pairs of
-views of 96 px, made beforehand: what is compared is the training, not the loading. The plain loop is torchvision's
-`MaskRCNN` with the backbone, pyramid, anchors, head sizes and samples of the preset, its masks one full-size
-plane for each instance, with AdamW, gradient clipping and nothing else.
+views of 96 px, made beforehand: what is compared is the training, not the loading. The plain loop is
+torchvision's `MaskRCNN` with the backbone, pyramid, anchors, head sizes and samples of the preset, its masks
+one full-size plane for each instance, with AdamW, gradient clipping and nothing else.
 """
 
 from __future__ import annotations

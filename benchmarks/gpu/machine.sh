@@ -42,7 +42,7 @@ train() {
 smoke() {
   cd "$ROOT/repo"
   local common=(--device "${DEVICE:-cuda}" --set validate_every=0 --set checkpoint_minutes=60 --set log_every=5)
-  timeout 100 $PYTHON -m napari_cupre.cli.pretrain --out "$ROOT/smoke-supervised" --config benchmarks/bundled/11-nuclei.yaml \
+  timeout 100 $PYTHON -m napari_cupre.cli.pretrain --out "$ROOT/smoke-supervised" --config benchmarks/bundled/11-nuclei.yaml --init cupre \
     "${common[@]}" --set iterations="${STEPS:-40}" --workers 8 || echo "supervised: FAILED"
   timeout 100 $PYTHON -m napari_cupre.cli.pretrain --out "$ROOT/smoke-amt2" --preset compact --init cupre --synthetic 1 \
     --unlabelled "$CUPRE_DATA/bbbc038/images" "${common[@]}" --set batch=16 --set cosine_every=5 --set iterations="${STEPS:-40}" \
