@@ -4,10 +4,10 @@
     python benchmarks/pretrain_throughput.py --device cuda   # wall-clock seconds
     python benchmarks/pretrain_throughput.py --files 1000000 # how long an index of so many files takes
 
-All loops see the same drawn fields (4 of 256 px) and, for the contrastive step, the same 32 pairs of views of
-96 px, made beforehand: what is compared is the training, not the loading. The plain loop is torchvision's
-`MaskRCNN` with the backbone, pyramid, anchors, head sizes and samples of the preset, its masks one full-size
-plane for each instance, with AdamW, gradient clipping and nothing else.
+All loops see the same drawn fields (`--batch` of 256 px) and, for the contrastive step, the same 32 pairs of
+views of 96 px, made beforehand: what is compared is the training, not the loading. The plain loop is
+torchvision's `MaskRCNN` with the backbone, pyramid, anchors, head sizes and samples of the preset, its masks
+one full-size plane for each instance, with AdamW, gradient clipping and nothing else.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def settings(name: str, device: str, objective: str) -> PretrainSettings:
     )
 
 
-def field_batches(config: ModelConfig, count: int) -> list[FieldBatch]:
+def field_batches(config: ModelConfig, count: int, size: int) -> list[FieldBatch]:
     fields = MixedFields([(SyntheticSource(256, 0, config.diameter), 1.0)], config.classes, seed=0)
-    return [collate_fields([fields[4 * batch + i] for i in range(4)]) for batch in range(count)]
+    return [collate_fields([fields[size * batch + i] for i in range(size)]) for batch in range(count)]
 
 
 def view_batch(size: int = 32) -> ViewBatch:
@@ -188,13 +188,14 @@ def main() -> None:
     parser.add_argument("--preset", default="compact")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=4, help="fields of a step")
     parser.add_argument("--files", type=int, help="measure the index instead")
     args = parser.parse_args()
     if args.files:
         time_index(args.files)
         return
     torch.set_num_threads(1)
-    fields = field_batches(preset(args.preset), args.repeats + 1)
+    fields = field_batches(preset(args.preset), args.repeats + 1, args.batch)
     where = (
         torch.cuda.get_device_name() if args.device != "cpu" else f"{platform.machine()}, 1 thread, CPU time"
     )
@@ -206,7 +207,7 @@ def main() -> None:
     }
     for name, make in loops.items():
         taken = seconds(make(), args.device, args.repeats)
-        print(f"{name:30s} {taken:6.2f} s   {1 / taken:5.2f} steps/s")
+        print(f"{name:30s} {taken:7.3f} s   {1 / taken:5.2f} steps/s   {args.batch / taken:6.1f} images/s")
 
 
 if __name__ == "__main__":

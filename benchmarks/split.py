@@ -9,7 +9,6 @@ in a test part.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from collections import defaultdict
@@ -45,8 +44,6 @@ LABELLED = {
 EVALUATION_ONLY = ("em_neurites",)
 """Never in the training of weights that ship."""
 
-KEPT = "split.json"
-
 Sides = dict[str, np.ndarray]
 
 
@@ -76,33 +73,12 @@ def bbbc038_split(root: Path | str | None = None, seed: int = 0) -> dict[str, li
         ``pretrain_unlabelled``: all shots' images, to be used without their labels;
         ``samples``: shipped with the package; ``unused``: rest of a tested field.
     """
-    if root is None and seed == 0 and (kept := kept_split()):
-        return dict(kept["bbbc038"])
     root = data_folder() / "bbbc038" if root is None else Path(root)
     return draw_split(bbbc038_fields(root), seed)
 
 
-def kept_split() -> dict[str, dict[str, list[str]]]:
-    """The split of every set in `split.json` beside images that were packed; empty where there is none.
-
-    Fields cannot be told from packed images: some are missing, and others are no longer as they were.
-    """
-    path = data_folder() / KEPT
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def keep_split(folder: Path) -> None:
-    """Write the split of every set for images that are packed into a folder."""
-    kept = {"bbbc038": bbbc038_split()}
-    for name in LABELLED:
-        kept[name] = dict(zip(("train", "test"), labelled_split(name)))
-    (folder / KEPT).write_text(json.dumps(kept))
-
-
 def labelled_split(name: str, seed: int = 0) -> tuple[list[str], list[str]]:
     """Stems to train on, and stems to test on, of a labelled set."""
-    if seed == 0 and (kept := kept_split()):
-        return list(kept[name]["train"]), list(kept[name]["test"])
     count, pattern = LABELLED[name]
     groups: dict[str, list[str]] = defaultdict(list)
     for path in sorted((data_folder() / "labelled" / name / "images").iterdir()):

@@ -1,101 +1,92 @@
-"""Pack what a pretraining on the lent GPU machine needs into one ignored folder of at most 30 MB.
+"""Pack what the lent GPU machine needs: archives of at most 50 MB, one for each of the first calls.
 
-    python benchmarks/gpu/prepare.py [--out gpu_data] [--megabytes 30]
+    python benchmarks/gpu/prepare.py gpu_data [--sources runs/sources]
 
-`unlabelled/` holds one crop of every unlabelled image (of BBBC038 without what `split.py` keeps back),
-`coco/` the photographs of `coco_mini` with `instances.json`, all as JPEG. What does not fit is left out,
-the same images each time.
+`1.tar.xz` holds BBBC038, `2.tar.xz` the labelled sets, `3.tar.xz` half of the unlabelled images, `4.tar.xz`
+the others and the free photographs of COCO; `sources.tar.xz` what `bundled/prepare.py` and
+`bundled/pseudo.py` made. Unpacked side by side they are a folder for `CUPRE_DATA`. Pixels are those of the
+original files, but for TIFFs, which are written anew without compression, since imagecodecs is too large to
+travel, and with 8 bits.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import io
+import json
 import sys
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import tifffile
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from split import bbbc038_split, data_folder
+from split import data_folder
 
-from napari_cupre.errors import InputError
-from napari_cupre.io.files import list_images
-from napari_cupre.io.images import read_image
+FREE_LICENCES = (4, 5, 7)
+"""As in `bundled/prepare.py`."""
 
-CROP = 384
-UNLABELLED_QUALITY, COCO_QUALITY = 85, 75
-COCO_SHARE = 0.4
+LEAST, MOST = 0.01, 99.99
+"""Percentiles that 8 bits reach from and to."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("gpu_data"))
-    parser.add_argument("--megabytes", type=float, default=30.0)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--sources", type=Path, default=Path("runs/sources"))
     options = parser.parse_args()
-    shutil.rmtree(options.out, ignore_errors=True)
-    rng = np.random.default_rng(options.seed)
-    budget = int(options.megabytes * 1e6)
-    photographs = pack_coco(options.out / "coco", rng, int(COCO_SHARE * budget))
-    left = budget - size_of(options.out)
-    images = pack_unlabelled(options.out / "unlabelled", rng, left)
-    print(f"{options.out}: {photographs} photographs, {images} crops, {size_of(options.out) / 1e6:.1f} MB")
+    options.out.mkdir(parents=True, exist_ok=True)
+    root = data_folder()
+    pack(options.out / "1.tar.xz", root, below(root / "bbbc038"))
+    pack(options.out / "2.tar.xz", root, below(root / "labelled"))
+    unlabelled = list(below(root / "unlabelled"))
+    first = [path for path in unlabelled if path.parent.name.startswith(("mixed", "blood"))]
+    others = [path for path in unlabelled if path not in first]
+    pack(options.out / "3.tar.xz", root, first)
+    pack(options.out / "4.tar.xz", root, [*others, *free_photographs(root)])
+    pack(options.out / "sources.tar.xz", options.sources, sorted(options.sources.glob("*.[jt][sx][ot]*")))
 
 
-def pack_coco(out: Path, rng: np.random.Generator, budget: int) -> int:
-    """Photographs in a lower quality; those that do not fit are counted as missing by the reader."""
-    source = data_folder() / "coco_mini"
-    (out / "images").mkdir(parents=True)
-    shutil.copyfile(source / "instances.json", out / "instances.json")
-    paths = sorted((source / "images").iterdir())
-    kept = 0
-    for number in rng.permutation(len(paths)):
-        if size_of(out) > budget:
-            break
-        with Image.open(paths[number]) as image:
-            image.convert("RGB").save(out / "images" / paths[number].name, "JPEG", quality=COCO_QUALITY)
-        kept += 1
-    return kept
+def below(folder: Path) -> Iterator[Path]:
+    """All files below a folder."""
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-def pack_unlabelled(out: Path, rng: np.random.Generator, budget: int) -> int:
-    """A crop of each image, stretched to 8 bits."""
-    out.mkdir(parents=True)
-    split = bbbc038_split(seed=0)
-    kept_back = {i for part, ids in split.items() if part.startswith("test") or part == "unused" for i in ids}
-    paths = list_images([str(data_folder() / "bbbc038" / "images")])
-    paths = [path for path in paths if path.stem not in kept_back]
-    for folder in sorted((data_folder() / "unlabelled").iterdir()):
-        if folder.is_dir():
-            paths += [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    order = [paths[number] for number in rng.permutation(len(paths))]
-    kept, bytes_written = 0, 0
-    for path in order:
-        if bytes_written > budget:
-            break
-        try:
-            image = read_image(path)
-        except InputError:
-            continue
-        plane = image.normalised(next(image.plane_indices()))
-        top, left = (int(rng.integers(0, max(1, side - CROP + 1))) for side in plane.shape[:2])
-        crop = np.clip(plane[top : top + CROP, left : left + CROP], 0, 1)
-        eight = (255 * crop).round().astype(np.uint8)
-        grey = (eight == eight[..., :1]).all()
-        target = out / f"{kept:05d}.jpg"
-        Image.fromarray(eight[..., 0] if grey else eight).save(target, quality=UNLABELLED_QUALITY)
-        bytes_written += target.stat().st_size
-        kept += 1
-    return kept
+def free_photographs(root: Path) -> list[Path]:
+    """The annotations of COCO and the photographs of permissive licence."""
+    path = root / "coco_mini" / "instances.json"
+    images = json.loads(path.read_text(encoding="utf-8"))["images"]
+    free = [image["file_name"] for image in images if image["license"] in FREE_LICENCES]
+    return [path, *(root / "coco_mini" / "images" / Path(name).name for name in sorted(free))]
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def pack(archive: Path, root: Path, paths: list[Path] | Iterator[Path]) -> None:
+    """Write files, named from `root`, into one archive."""
+    with tarfile.open(archive, "w:xz", preset=1) as out:
+        for path in paths:
+            content = plain_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else path.read_bytes()
+            entry = tarfile.TarInfo(path.relative_to(root).as_posix())
+            entry.size = len(content)
+            out.addfile(entry, io.BytesIO(content))
+    print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
+
+
+def plain_tiff(path: Path) -> bytes:
+    """The file, or where its pixels are compressed or deep, the same with 8 bits and without compression."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        if page.compression == 1 and page.dtype == np.uint8:
+            return path.read_bytes()
+        pixels = file.asarray()
+    low, high = np.percentile(pixels, [LEAST, MOST])
+    eight = ((pixels.astype(np.float32) - low) / max(high - low, 1e-6)).clip(0, 1) * 255
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, eight.round().astype(np.uint8))
+    return stream.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 #!/bin/bash
-# The fine-tunings of the proof in the background; it goes on where it was stopped, and through a process that dies.
-#   KINDS="fluorescence histology" STEPS=100 SEEDS=5 SECONDS_MOST=560 bash benchmarks/gpu/proof.sh
-#   Rows in $CSV (default /tmp/proof.csv), log in /tmp/proof.log; a later call copies them: cp /tmp/proof.csv /tmp/proof.log $OUT/
+# The fine-tunings of the proof, in the background; the same command goes on where it was stopped.
+#   STEPS=100 SEEDS=5 SECONDS_MOST=560 bash benchmarks/gpu/proof.sh [more options of proof.py]
+# Rows in $CSV, log in $ROOT/proof.log; a later call copies them: cp /tmp/proof.csv /tmp/proof.log $OUT/
 set -e
 . benchmarks/gpu/environment.sh
-export CUPRE_DATA=${CUPRE_DATA:-/tmp/data}
-S=${STARTS:-/tmp/starts}
-COMMAND=(python3 benchmarks/proof.py --device "${DEVICE:-cuda}" --processes "${PROCESSES:-16}" --steps "${STEPS:-100}"
-  --kinds ${KINDS:-fluorescence histology} --shots ${SHOTS:-0 1 5 20} --seeds "${SEEDS:-5}" --tests "${TESTS:-20}" --out "${CSV:-/tmp/proof.csv}"
-  --starts scratch "supervised=$S/supervised.safetensors" "moco=$S/moco.safetensors" "cupre=$S/cupre.safetensors" "cupre_target=$S/target" "$@")
-export LIMIT=${SECONDS_MOST:-560}
-setsid nohup timeout "$LIMIT" bash -c 'for try in 1 2 3; do "$@" && break; done' proof "${COMMAND[@]}" >> /tmp/proof.log 2>&1 < /dev/null &
-echo "started; tail -f /tmp/proof.log"
+FOUND=(scratch)
+for name in supervised moco cupre; do
+  if [ -f "$STARTS/$name.safetensors" ]; then FOUND+=("$name=$STARTS/$name.safetensors"); else echo "no start $name in $STARTS"; fi
+done
+if [ -d "$STARTS/target" ]; then FOUND+=("cupre_target=$STARTS/target"); fi
+in_background "$ROOT/proof.log" "${SECONDS_MOST:-560}" $PYTHON benchmarks/proof.py --device "${DEVICE:-cuda}" \
+  --processes "${PROCESSES:-16}" --steps "${STEPS:-100}" --kinds $KINDS --shots ${SHOTS:-0 1 5 20} --seeds "${SEEDS:-5}" \
+  --tests "${TESTS:-20}" --out "${CSV:-$ROOT/proof.csv}" --starts "${FOUND[@]}" "$@"

@@ -1,9 +1,10 @@
 #!/bin/bash
-# The starts of the proof, several at once: INIT=source.safetensors TIMES=2 bash benchmarks/gpu/starts.sh [options of starts.py]
-#   Files in $STARTS (default /tmp/starts), log in /tmp/starts.log. MINUTES ends what takes longer.
+# The starts of the proof, in the background and several at once, from a network that knows the source alone:
+#   INIT=source.safetensors TIMES=2 MINUTES=5 bash benchmarks/gpu/starts.sh [more options of starts.py]
+# Files in $STARTS, log in $ROOT/starts.log; MINUTES ends what takes longer.
 set -e
+INIT=$(realpath "$INIT")
 . benchmarks/gpu/environment.sh
-export CUPRE_DATA=${CUPRE_DATA:-/tmp/data}
-python3 benchmarks/starts.py --init "$INIT" --times "${TIMES:-2}" --minutes "${MINUTES:-5}" --device "${DEVICE:-cuda}" \
-  --processes "${PROCESSES:-9}" --workers "${WORKERS:-1}" --only supervised moco cupre --target ${KINDS:-fluorescence histology} \
-  --out "${STARTS:-/tmp/starts}" "$@" >> /tmp/starts.log 2>&1
+in_background "$ROOT/starts.log" "${SECONDS_MOST:-900}" $PYTHON benchmarks/starts.py --init "$INIT" --times "${TIMES:-2}" \
+  --minutes "${MINUTES:-5}" --device "${DEVICE:-cuda}" --processes "${PROCESSES:-9}" --workers "${WORKERS:-1}" \
+  --only supervised moco cupre --target $KINDS --out "$STARTS" "$@"

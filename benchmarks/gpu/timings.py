@@ -43,8 +43,11 @@ def main() -> None:
         f"field of {options.side} px, {field.labels.max()} cells: {predicted(field, options):.3f} s",
         flush=True,
     )
-    print(f"fine-tuning: {steps_per_second(field, options.device):.1f} steps a second", flush=True)
-    subprocess.run([sys.executable, HERE / "pretrain_throughput.py", "--device", options.device], check=True)
+    steps = steps_per_second(field, options.device)
+    print(f"fine-tuning, start and judging included: {steps:.1f} steps a second", flush=True)
+    for batch in (4, 16):
+        command = [HERE / "pretrain_throughput.py", "--device", options.device, "--batch", str(batch)]
+        subprocess.run([sys.executable, *map(str, command), "--repeats", str(options.repeats)], check=True)
 
 
 def predicted(field: SyntheticField, options: argparse.Namespace) -> float:
@@ -59,9 +62,9 @@ def predicted(field: SyntheticField, options: argparse.Namespace) -> float:
 
 
 def steps_per_second(field: SyntheticField, device: str) -> float:
-    """Steps of a training of half a minute."""
+    """Steps of a training of a quarter of a minute."""
     shot = make_shot(field.image, field.labels, complete=True)
-    run = FinetuneRun(open_model("cupre", device), [shot], FinetuneSettings(minutes=0.5, device=device))
+    run = FinetuneRun(open_model("cupre", device), [shot], FinetuneSettings(minutes=0.25, device=device))
     start = time.perf_counter()
     for _ in run.events():
         pass

@@ -74,6 +74,16 @@ def test_polygons_become_labels(write):
     assert (sample.labels == 1).sum() == 36
 
 
+def test_a_kept_image_is_the_same_and_cannot_be_changed(write):
+    place = write([annotation(1)])
+    source = CocoSource(*place, max_bytes=2**20)
+    first = source[0]
+    assert source[0] is first
+    np.testing.assert_array_equal(CocoSource(*place)[0].image, first.image)
+    with pytest.raises(ValueError, match="read-only"):
+        first.labels[0, 0] = 1
+
+
 def test_small_instances_lie_on_top_whatever_the_order(write):
     large, small = (
         annotation(1, segmentation=[square(0, 0, 20)]),

@@ -13,6 +13,7 @@ from napari_cupre.io.coco_index import CocoImage, CocoIndex
 from napari_cupre.io.file_names import NameTable, parts_of
 from napari_cupre.io.images import read_image
 from napari_cupre.io.inputs import expand
+from napari_cupre.io.recent import Recent
 from napari_cupre.io.windows import image_sizes
 
 
@@ -28,6 +29,8 @@ class CocoSource:
     images_dir : str or os.PathLike[str]
         Folder of the images; files that are not where `file_name` says are searched for by name in its
         subfolders.
+    max_bytes : int, optional
+        Bytes of decoded images that are kept for the next time; by default only the last image.
 
     Attributes
     ----------
@@ -42,7 +45,9 @@ class CocoSource:
         No COCO JSON, no such folder, or no annotated image found.
     """
 
-    def __init__(self, json_path: str | os.PathLike[str], images_dir: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, json_path: str | os.PathLike[str], images_dir: str | os.PathLike[str], max_bytes: int = 0
+    ) -> None:
         self.images_dir = Path(images_dir)
         if not self.images_dir.is_dir():
             raise InputError(f'There is no folder "{images_dir}": check the path.')
@@ -52,12 +57,13 @@ class CocoSource:
         self._items, missing = with_files(self.index, found, images_dir)
         self.categories = self.index.categories
         self.notices = [*self.index.notices, *missing]
+        self._recent: Recent[int, Sample] = Recent(max_bytes)
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, number: int) -> Sample:
-        """Read one image and paint its labels.
+        """Read one image and paint its labels; the arrays cannot be written to.
 
         The image is normalised by percentiles, all colours jointly, like every image that the network sees,
         photographs included. Where instances overlap, the smaller one is on top; crowd regions and boxes
@@ -68,6 +74,9 @@ class CocoSource:
         InputError
             A damaged image or mask, or an image of another size than the JSON says.
         """
+        return self._recent.get(number, lambda: self._read(number), _size_of)
+
+    def _read(self, number: int) -> Sample:
         entry, path = self._items[number]
         expected = self.index.images[entry]
         image = read_image(scene_for(path, expected))
@@ -78,7 +87,14 @@ class CocoSource:
             )
         painted = self.index.paint(entry, image.plane_shape)
         classes = {label: self.categories[number - 1] for label, number in painted.classes.items()}
-        return Sample(image.normalised(), painted.labels, painted.known, classes)
+        sample = Sample(image.normalised(), painted.labels, painted.known, classes)
+        for array in (sample.image, sample.labels, sample.known):
+            array.flags.writeable = False  # it may be returned again
+        return sample
+
+
+def _size_of(sample: Sample) -> int:
+    return sample.image.nbytes + sample.labels.nbytes + sample.known.nbytes
 
 
 def with_files(

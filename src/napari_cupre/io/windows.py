@@ -5,7 +5,6 @@ The unlabelled images of a pretraining run may be thumbnails or slides; a crop o
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.data.normalise import Stretch
 from napari_cupre.io.images import read_image, scenes
 from napari_cupre.io.inputs import images_in
+from napari_cupre.io.recent import Recent
 
 
 @dataclass
@@ -89,11 +89,8 @@ class ImageCache:
     """
 
     def __init__(self, max_bytes: int = 256 * 2**20, max_images: int = 256) -> None:
-        self.max_bytes = max_bytes
-        self.max_images = max_images
-        self._images: OrderedDict[Path, OpenImage] = OrderedDict()
-        self._bytes = 0
-        self._in_file: OrderedDict[Path, list[Path]] = OrderedDict()
+        self._images: Recent[Path, OpenImage] = Recent(max_bytes, max_images)
+        self._in_file: Recent[Path, list[Path]] = Recent(max_images)
 
     def draw(self, file: Path, rng: np.random.Generator) -> OpenImage:
         """Open a random image of a file; a file with a single image uses up no random number.
@@ -103,11 +100,7 @@ class ImageCache:
         InputError
             If it cannot be read.
         """
-        if file not in self._in_file:
-            self._in_file[file] = images_in(file)
-            while len(self._in_file) > self.max_images:
-                self._in_file.popitem(last=False)
-        found = self._in_file[file]
+        found = self._in_file.get(file, lambda: images_in(file), lambda _: 1)
         return self.get(found[int(rng.integers(len(found)))] if len(found) > 1 else found[0])
 
     def get(self, path: Path) -> OpenImage:
@@ -118,23 +111,7 @@ class ImageCache:
         InputError
             If it cannot be read.
         """
-        if path in self._images:
-            self._images.move_to_end(path)
-            return self._images[path]
-        opened = OpenImage(read_image(path))
-        self._images[path] = opened
-        self._bytes += opened.nbytes
-        while len(self._images) > 1 and (self._bytes > self.max_bytes or len(self._images) > self.max_images):
-            _, oldest = self._images.popitem(last=False)
-            self._bytes -= oldest.nbytes
-        return opened
-
-    def __getstate__(self) -> dict[str, int]:
-        """Leave open files behind, so that a copy in another process starts empty."""
-        return {"max_bytes": self.max_bytes, "max_images": self.max_images}
-
-    def __setstate__(self, state: dict[str, int]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+        return self._images.get(path, lambda: OpenImage(read_image(path)), lambda image: image.nbytes)
 
 
 def image_sizes(path: Path) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -167,6 +167,7 @@ class CocoFields:
     side: int
     diameter: float | None = None
     jpeg: float = 0.0
+    _factors: dict[int, float] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -205,16 +206,18 @@ class CocoFields:
                 exposure = float(np.exp(rng.uniform(np.log(_DARKEST), 0)))
                 image = jpeg_artefacts(read.image, int(rng.integers(*_QUALITY)), exposure)
                 read = replace(read, image=image)
-            return random_turn(rng, random_crop(rng, read, self.side, self._range(read.labels)))
+            return random_turn(rng, random_crop(rng, read, self.side, self._range(number, read.labels)))
         raise InputError(
             f"{_TRIES} images of {self.name} in a row could not be read, the last because: {skipped[-1][1]}"
         )
 
-    def _range(self, labels: np.ndarray) -> tuple[float, float]:
+    def _range(self, number: int, labels: np.ndarray) -> tuple[float, float]:
         """Return the range of the factor by which an image is resized."""
         if self.diameter is None or not labels.any():
             return JITTER
-        factor = self.diameter / median_diameter(labels)
+        if number not in self._factors:
+            self._factors[number] = self.diameter / median_diameter(labels)
+        factor = self._factors[number]
         return SCALED_JITTER[0] * factor, SCALED_JITTER[1] * factor
 
     def _pasted(self, rng: np.random.Generator, sample: Sample, other: Sample) -> Sample:

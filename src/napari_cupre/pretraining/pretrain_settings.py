@@ -29,6 +29,7 @@ FREE_ON_RESUME = (
     "iterations",
     "minutes",
     "workers",
+    "cache",
     "device",
     "checkpoint_minutes",
     "log_every",
@@ -158,6 +159,8 @@ class PretrainSettings:
         Iterations averaged into one row of metrics.csv.
     workers : int or None
         Loader processes for each of the two data streams; None = set by the number of processors.
+    cache : int
+        Decoded images of each labelled source that every loader process keeps, MB.
     device : str
         Where to compute: auto, cpu, cuda or mps.
     precision : {"auto", "32-true", "bf16-mixed"}
@@ -214,6 +217,7 @@ class PretrainSettings:
     checkpoint_minutes: Positive = 3.0
     log_every: PositiveInt = 10
     workers: NotNegativeInt | None = None
+    cache: NotNegativeInt = 256
     device: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     devices: PositiveInt = 1
