@@ -78,7 +78,8 @@ class AnnotateWidget(SessionWidget):
         self.cells.changed.connect(self._cells_chosen)
         self.import_button = push_button(
             "Import …",
-            "Read cells from another program: label images, ImageJ ROIs, GeoJSON, COCO, Cellpose",
+            "Read cells from other programs, also many files at once:\n"
+            "label images, ImageJ ROIs, GeoJSON, COCO, LabelMe, VIA, Cellpose",
             lambda: self.attempt(self._ask_and_import),
         )
         self._imported_for: Image | None = None

@@ -41,7 +41,7 @@ def import_annotations(
 
         - a label image (TIFF, PNG, OME-Zarr), or a folder of them, with or without images beside
           them ("a.tif" and "a_masks.tif", or StarDist's `images/` and `masks/`);
-        - ImageJ's `.roi` or a zip of them; GeoJSON polygons, also zipped; COCO JSON;
+        - ImageJ's `.roi` or a zip of them; GeoJSON polygons, also zipped; JSON of COCO, LabelMe or VIA;
         - Cellpose's `_seg.npy`, of which nothing is unpickled, and its `_cp_outlines.txt`;
         - BBBC038's folders `<image>/masks/*.png` with a file per cell.
     shape : Shapes, optional
@@ -228,7 +228,7 @@ def _read_all(
     if not seen:
         raise InputError(
             f'The folder "{path}" contains no annotation that can be read: choose one with label images, '
-            f"ROI zips, COCO JSON, GeoJSON or _seg.npy files."
+            f"ROI zips, JSON of COCO, GeoJSON, LabelMe or VIA, or _seg.npy files."
             if is_folder
             else f'Nothing of "{path}" could be read: {skipped[-1] if skipped else "it is empty"}'
         )
