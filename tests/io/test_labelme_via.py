@@ -13,9 +13,11 @@ import pytest
 from export_fakes import blobs, discs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
 from napari_cupre.cli.main import main
 from napari_cupre.errors import InputError
+from napari_cupre.io.images import read_image
 from napari_cupre.io.importers import Frame, import_annotations, read_for_image
 from napari_cupre.io.writers.outlines import trace
 
@@ -194,6 +196,47 @@ def test_the_file_names_its_image(tmp_path: Path) -> None:
     assert not said
     read_for_image(path, Frame((60, 80)), "c", on_partial=said.append)
     assert 'an image called "b"' in said[0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_outlines_on_a_turned_photograph_lie_on_its_stored_pixels(
+    orientation: int, suffix: str, tmp_path: Path
+) -> None:
+    """LabelMe and browsers turn a photograph as its EXIF says; what reads arrays does not."""
+    stored = discs()
+    picture = Image.fromarray((stored > 0).astype(np.uint8) * 255)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / f"a.{suffix}", exif=exif)
+    shown = np.asarray(ImageOps.exif_transpose(_tagged(Image.fromarray(stored), orientation)))
+    image = read_image(tmp_path / f"a.{suffix}")
+    assert image.plane_shape == stored.shape, "as napari, imageio, scikit-image and tifffile read it"
+    path = write(tmp_path / "a.json", labelme(as_polygons(shown), shown.shape, f"a.{suffix}"))
+    said: list[str] = []
+    found = read_for_image(path, Frame.of(image), "a", on_note=said.append)
+    assert same_cells(found, stored)
+    assert bool(said) == (orientation != 1)
+    regions = [
+        {"shape_attributes": {"name": "polygon", "all_points_x": xs, "all_points_y": ys}}
+        for xs, ys in (list(zip(*each["points"])) for each in as_polygons(shown))
+    ]
+    via = write(tmp_path / "via.json", {"k": {"filename": f"a.{suffix}", "regions": regions}})
+    assert same_cells(read_for_image(via, Frame.of(image), "a"), stored)
+
+
+def _tagged(picture: Image.Image, orientation: int) -> Image.Image:
+    picture.getexif()[0x0112] = orientation
+    return picture
+
+
+def test_outlines_of_a_program_that_turns_nothing_stay(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((60, 80), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    path = write(tmp_path / "a.json", labelme(as_polygons(discs()), (60, 80)))
+    found = read_for_image(path, Frame.of(read_image(tmp_path / "a.jpg")), "a")
+    assert same_cells(found, discs())
 
 
 def test_images_of_via_without_a_region_may_not_be_annotated_yet(tmp_path: Path) -> None:

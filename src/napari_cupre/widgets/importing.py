@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def targets_of(session: Session) -> list[Target]:
             layer = item.layer
             file = source_path(layer)
             names = [item.name, layer.name, *([] if file is None else [file.name])]
-            read: Callable[[], CellImage] = partial(session.cell_image, layer)
+            read: Callable[[], CellImage] = partial(_of_file, session, layer, file)
         elif project is not None and item.stem is not None:
             entry = project.image(item.stem)
             whole = not entry.plane and entry.field is None and entry.series is None
@@ -83,6 +83,11 @@ def targets_of(session: Session) -> list[Target]:
         every = dict.fromkeys(each for name in names for each in (name, image_stem(name)))
         found.append(Target(tuple(every), read, item.layer, item.stem))
     return sorted(found, key=lambda target: target.layer is not session.image)
+
+
+def _of_file(session: Session, layer: Image, file: Path | None) -> CellImage:
+    """Return the image of a layer with the file it came from, which says how a photograph is turned."""
+    return replace(session.cell_image(layer), path=file)
 
 
 def read_annotations(

@@ -44,6 +44,7 @@ from napari_cupre.io.importers.labelme import is_labelme, labelme_image, labelme
 from napari_cupre.io.importers.shapes import Shape, paint_shapes
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
 from napari_cupre.io.importers.suspects import check_label_image, scattered_note
+from napari_cupre.io.importers.turning import UPRIGHT, as_stored, orientation_of, shown_size
 from napari_cupre.io.importers.via import is_via, read_via, via_images
 
 _JSON = (".json", ".geojson", ".json.gz", ".geojson.gz")
@@ -201,7 +202,8 @@ def _labelme_sheet(path: Path, document: dict[str, Any]) -> Sheet:
     read = partial(read_labelme, {"shapes": document["shapes"]})  # without the pixels of the image
     names = tuple(dict.fromkeys([*(unique_stems([named]) if named else ()), *label_names(path)]))
     if size is None:
-        return Sheet(names, path, partial(_paint, path, read), needs_image=True, says_whose=bool(named))
+        turned = partial(_paint_turned, path, read)
+        return Sheet(names, path, turned, needs_image=True, says_whose=bool(named))
     return Sheet(names, path, partial(_paint_sized, path, read, size), says_whose=bool(named))
 
 
@@ -209,7 +211,26 @@ def _paint_sized(
     path: Path, read: ReadShapes, size: tuple[int, int], frame: Frame | None, listeners: Listeners
 ) -> Result:
     """Paint in the size that the file says; `Sheet.read` compares it with that of the image."""
+    if frame is not None:
+        orientation = orientation_of(frame.path)
+        if size == shown_size(frame.plane_shape, orientation):
+            return _paint_turned(path, read, frame, listeners)
     return _paint(path, read, Frame(size) if frame is None or frame.plane_shape != size else frame, listeners)
+
+
+def _paint_turned(path: Path, read: ReadShapes, frame: Frame | None, listeners: Listeners) -> Result:
+    """Paint outlines of a program that shows photographs turned as their EXIF says."""
+    orientation = UPRIGHT if frame is None else orientation_of(frame.path)
+    if frame is None or frame.path is None or orientation == UPRIGHT:
+        return _paint(path, read, frame, listeners)
+    result = _paint(
+        path, lambda account: as_stored(read(account), frame.plane_shape, orientation), frame, listeners
+    )
+    listeners.note(
+        f'"{frame.path.name}" is a photograph that is turned when it is shown: the outlines of "{path.name}" '
+        "are turned back to its pixels, which napari shows as they are stored."
+    )
+    return result
 
 
 def _via_sheets(path: Path, document: dict[str, Any], keep_empty: bool) -> list[Sheet]:
@@ -222,7 +243,7 @@ def _via_sheets(path: Path, document: dict[str, Any], keep_empty: bool) -> list[
         Sheet(
             (stem,),
             path,
-            partial(_paint, path, partial(read_via, image)) if image.regions else _background,
+            partial(_paint_turned, path, partial(read_via, image)) if image.regions else _background,
             needs_image=True,
             says_whose=True,
         )
