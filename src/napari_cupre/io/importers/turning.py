@@ -1,8 +1,8 @@
 """Outlines drawn on a turned photograph, brought back to its pixels as they are stored.
 
 Cameras store a photograph as the sensor sees it, and say in EXIF how to turn it. LabelMe and web browsers
-(VIA) turn it; napari, imageio, scikit-image and tifffile do not, and neither does this package, so that all of
-them agree about rows and columns.
+(VIA) turn it; napari, imageio, scikit-image and tifffile do not, and neither does this package, so that all
+of them agree about rows and columns.
 """
 
 from __future__ import annotations
