@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import tifffile
 from napari_cupre.cli.main import main
 from napari_cupre.cli.projects import collect_project, with_projects
 from napari_cupre.cli.suggest import split_labelled
+from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
+from napari_cupre.prediction.onefile import FileJob
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.gestures import place
 from napari_cupre.project.project import Project
@@ -40,6 +43,32 @@ def test_the_images_of_a_project_are_predicted(project: Path, tmp_path: Path) ->
         pass
     with pytest.raises(InputError, match="contains no image"):
         with_projects([str(tmp_path / "none.cupre")])
+
+
+def test_the_channels_of_a_project_are_those_of_the_command(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that has only one is used as it is; a choice on the command line goes first."""
+    seen: dict[str, tuple[int, ...] | None] = {}
+
+    def small(job: FileJob, detector: object, image: CellImage) -> Iterator[object]:
+        seen[image.name] = job.options.channels
+        raise InputError("enough")
+        yield
+
+    monkeypatch.setattr("napari_cupre.prediction.onefile._small", small)
+    file = tmp_path / "many.tif"
+    tifffile.imwrite(file, np.zeros((5, 40, 40), np.uint8), metadata={"axes": "CYX"}, ome=True)
+    with Project.open(project) as opened:
+        opened.add(file)
+        for entry in opened.images:
+            entry.channels = (2, 4)
+        opened.save()
+    command = ["predict", "cupre", str(project), "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert seen == {"a.tif": None, "b.tif": None, "many.tif": (2, 4)}
+    main([*command, "--channels", "0"])
+    assert seen["many.tif"] == (0,)
 
 
 def test_of_a_file_of_several_images_those_of_the_project_are_predicted(tmp_path: Path) -> None:

@@ -339,6 +339,26 @@ def linked_stack() -> np.ndarray:
     return found
 
 
+def test_a_cell_erased_in_one_plane_stays_one_cell_in_the_others() -> None:
+    """It is erased there to be drawn anew."""
+    cells = Cells.of(linked_stack())
+    stroke(cells, (slice(2, 3), slice(0, 10), slice(0, 10)), 0)
+    assert cells.labels[:, 4, 4].tolist() == [1, 1, 0, 1, 1]
+    assert cells.numbers() == [1, 2]
+    stroke(cells, (slice(2, 3), slice(3, 8), slice(3, 8)), 1)
+    assert cells.labels[:, 4, 4].tolist() == [1, 1, 1, 1, 1], "painted with its number, it is whole again"
+    assert cells.numbers() == [1, 2]
+
+
+def test_a_cut_in_one_plane_gives_a_number_to_what_hangs_on_nothing_else() -> None:
+    labels = np.zeros((3, 20, 30), np.int32)
+    labels[:2, 2:8, 2:8], labels[2, 2:8, 2:14] = 1, 1
+    cells = Cells.of(labels)
+    stroke(cells, (slice(2, 3), slice(0, 10), slice(8, 9)), 0)
+    assert cells.labels[:, 4, 4].tolist() == [1, 1, 1]
+    assert cells.labels[2, 4, 12] not in (0, 1)
+
+
 def test_a_guess_of_several_planes_gives_way_only_where_a_cell_is_accepted() -> None:
     labels = np.zeros((5, 20, 30), np.int32)
     labels[2, 2:8, 2:8], labels[3, 15:19, 20:26] = 5, 6  # on the first; touches the second

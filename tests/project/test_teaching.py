@@ -351,6 +351,46 @@ def test_an_outsize_cell_is_asked_about() -> None:
     assert mend(cells, "Delete").count() == 6
 
 
+def column_of_cells() -> np.ndarray:
+    """A cell through four planes, with a gap in the third where another one lies."""
+    labels = np.zeros((4, 30, 30), np.int32)
+    labels[:, 5:15, 5:15] = 1
+    labels[2, 5:15, 5:15] = 0
+    labels[2, 6:15, 5:16] = 2
+    return labels
+
+
+@pytest.mark.parametrize("around", [State.GUESS, State.CHECKED])
+def test_a_cell_drawn_in_a_plane_of_a_joined_one_is_asked_about(around: State) -> None:
+    cells = Cells.of(column_of_cells(), {1: around, 2: State.EDITED})
+    assert kinds(cells) == [Kind.GAP], "and not whether the joined one is two cells"
+    assert mend(cells, "Join").numbers() == [1]
+    assert cells.rows[1].state is State.EDITED
+    assert not questions(cells)
+
+
+def test_cells_that_only_lie_near_a_joined_one_are_not_asked_about() -> None:
+    labels = column_of_cells()
+    labels[2] = np.roll(labels[2], 8, axis=1)
+    states = {1: State.GUESS, 2: State.EDITED}
+    assert not questions(Cells.of(labels, states)), "hardly one over the other"
+    labels = column_of_cells()
+    labels[2, 20:25, 20:25] = 1
+    assert not questions(Cells.of(labels, states)), "the joined one has an outline there"
+    labels = column_of_cells()
+    labels[labels == 1] = 0
+    labels[1, 5:15, 5:15] = 1
+    assert not questions(Cells.of(labels, states)), "nothing is joined"
+
+
+def test_a_cell_of_many_planes_is_not_outsize() -> None:
+    labels = np.zeros((9, 30, 90), np.int32)
+    for number in range(1, 7):
+        labels[4, 2:12, 15 * number - 13 : 15 * number - 3] = number
+    labels[:, 16:26, 2:12] = 7
+    assert not questions(Cells.of(labels))
+
+
 @pytest.mark.parametrize(("word", "left"), [("Add", 3), ("No cells", 1)])
 def test_guesses_in_a_complete_region_are_asked_about(word: str, left: int) -> None:
     cells = Cells.of(row_of_cells(3), {1: State.CHECKED, 2: State.GUESS, 3: State.GUESS})

@@ -204,7 +204,7 @@ def test_annotations_of_another_program_are_imported_and_what_was_painted_stays(
     file = tmp_path / "made elsewhere.tif"
     write_labels(file, discs[1])
     for expected in ("field cells", "field cells (imported)"):
-        widget.import_file(file)
+        widget.import_files(file)
         qtbot.waitUntil(lambda: widget.session.importing.status.state is RunState.DONE, timeout=WAIT)
         np.testing.assert_array_equal(viewer.layers[expected].data, discs[1])
         np.testing.assert_allclose(viewer.layers[expected].scale, (0.5, 0.5))
@@ -220,7 +220,7 @@ def test_an_import_that_does_not_fit_is_told(
     from napari_cupre.io.tiff import write_labels
 
     write_labels(tmp_path / "small.tif", np.ones((5, 6), np.int32))
-    widget.import_file(tmp_path / "small.tif")
+    widget.import_files(tmp_path / "small.tif")
     qtbot.waitUntil(lambda: widget.session.importing.status.state is RunState.FAILED, timeout=WAIT)
     assert "(5, 6)" in widget.message.text
     assert "(192, 192)" in widget.message.text

@@ -219,6 +219,24 @@ def test_all_open_images_and_one_that_fails(
     assert "good cells" in viewer.layers
 
 
+def test_the_number_found_is_that_of_the_guesses_to_be_seen(
+    viewer: Any, widget: PredictWidget, qtbot: Any
+) -> None:
+    """A cell that lies on a checked one is no new guess; one below the certainty is hidden."""
+    run(widget, qtbot)
+    assert widget.result.text == "Found 2 cells in 1 image."
+    cells = widget.session.cells_of(viewer.layers["field"])
+    cells.do(lambda now: accept(now, [1]))
+    run(widget, qtbot)
+    assert widget.result.text == "Found 1 new cell in 1 image. 1 more is checked or edited already."
+    widget.score.setValue(80)
+    run(widget, qtbot)
+    hidden = "1 less certain one is hidden."
+    assert (
+        widget.result.text == f"Found 0 new cells in 1 image. 1 more is checked or edited already. {hidden}"
+    )
+
+
 def test_what_is_odd_about_an_image_is_said(
     widget: PredictWidget, prediction: Prediction, qtbot: Any
 ) -> None:

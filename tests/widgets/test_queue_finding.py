@@ -71,7 +71,9 @@ def test_all_images_of_the_project_get_guesses_shown_or_not(
     find_all(widget, qtbot)
     assert [name for _, name in script.asked] == [f"well_{number}" for number in range(1, 6)]
     assert len(session.images()) < 5, "no layer is made for images that nobody looks at"
-    assert "10 cells in 5 images" in widget.result.text
+    assert widget.result.text == "Found 9 new cells in 5 images. 1 more is checked or edited already.", (
+        "what can be seen as guesses, in layers and in the project"
+    )
     qtbot.waitUntil(lambda: not session.keeper.is_dirty, timeout=WAIT)
     with Project.open(project, look_only=True) as stored:
         for stem, count in (("well_1", 2), ("well_5", 2)):
@@ -118,7 +120,7 @@ def test_a_file_that_is_gone_costs_only_itself(widget: PredictWidget, project: P
     session = opened(widget, project, qtbot)
     (project.parent / "plate" / "well_5.tif").unlink()
     find_all(widget, qtbot)
-    assert "8 cells in 4 images" in widget.result.text
+    assert "Found 7 new cells in 4 images. 1 more" in widget.result.text
     assert "well_5" in widget.notice.text
     assert session.keeper.project is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,25 @@ def test_a_model_renamed_here_is_not_missed(workbench: Any, mine: Path) -> None:
     session.model = rename_model("mine", "better").stem
     assert workbench.predict.model.value == "better"
     assert not workbench.predict.model.question.text
+
+
+def test_the_folder_of_a_chosen_file_is_not_listed(
+    workbench: Any, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the one for downloads, with thousands of files; whether the file is gone is seen anyway."""
+    file = tmp_path / "downloads" / "theirs.safetensors"
+    file.parent.mkdir()
+    file.write_bytes(bundled_path().read_bytes())
+    listed: list[str] = []
+    for name in ("listdir", "scandir"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda path=".", real=real: listed.append(str(path)) or real(path))
+    predict, session = workbench.predict, workbench.predict.session
+    predict.model.value = str(file)
+    session.models_changed.emit()
+    assert not [path for path in listed if Path(path) == file.parent]
+    file.unlink()
+    qtbot.waitUntil(lambda: session.model == "cupre", timeout=WAIT)
 
 
 def test_a_chosen_model_of_a_project_that_was_closed_stays(workbench: Any, tmp_path: Path) -> None:

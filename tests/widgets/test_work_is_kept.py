@@ -382,7 +382,7 @@ def test_a_picture_is_not_imported_as_cells(
     workbench.viewer.add_image(discs[0], name="field")
     tifffile.imwrite(tmp_path / "raw.tif", discs[0])
     annotate = workbench.annotate
-    annotate.import_file(tmp_path / "raw.tif")
+    annotate.import_files(tmp_path / "raw.tif")
     qtbot.waitUntil(lambda: annotate.session.importing.status.state.is_over, timeout=WAIT)
     assert "raw.tif" in annotate.message.text
     assert "grey values" in annotate.message.text

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 DETAILS = """
 ANNOTATIONS is one of
   - ImageJ/Fiji ROIs (.roi or .zip), GeoJSON (QuPath, also zipped), COCO JSON (also LIVECell's),
+  - JSON of LabelMe (a file per image) or of the VGG Image Annotator (VIA 1 and 2),
   - Cellpose's _seg.npy (nothing in it is executed) and _cp_outlines.txt,
   - a folder of those or of label images (also in StarDist's layout),
   - BBBC038's folders with a mask file per cell.
 The result is DIR/<stem>.tif, int32, 0 = background, ready for 'finetune' and 'evaluate'.
-ROIs and GeoJSON do not contain the size of their image: give --images or --shape. One
+ROIs, GeoJSON and VIA do not contain the size of their image: give --images or --shape. One
 annotation and one image are paired whatever their names, several by their stems
 (a_rois.zip, a.geojson or a_masks.png with a.tif). Labels get the image's pixel size.
 Images that a COCO JSON lists without annotation are left out, because they may not be

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def add_predict(subparsers: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.listen import follow, make_listener
-    from napari_cupre.cli.projects import with_projects
+    from napari_cupre.cli.projects import channels_of, with_projects
     from napari_cupre.events import Finished
     from napari_cupre.io.inputs import find_inputs
     from napari_cupre.prediction.file_runs import predict_files
@@ -104,7 +105,8 @@ def _run(args: argparse.Namespace) -> int:
     paths = inputs.paths
     for notice in inputs.notices:
         print(notice, file=sys.stderr)
-    events = predict_files(_job(args), paths, workers=args.workers, scheduler=args.scheduler)
+    job = replace(_job(args), channels=channels_of(args.images))
+    events = predict_files(job, paths, workers=args.workers, scheduler=args.scheduler)
     try:
         last = follow(events, make_listener())
     except KeyboardInterrupt:

@@ -36,6 +36,15 @@ def with_projects(given: Iterable[str]) -> list[str]:
     return list(paths)
 
 
+def channels_of(given: Iterable[str]) -> tuple[int, ...] | None:
+    """Return the channels chosen in the first of the given projects that has a choice; None for none."""
+    from napari_cupre.project.place import is_project
+
+    projects = [project_with_images(path) for path in given if is_project(path)]
+    chosen = (entry.channels for project in projects for entry in project.images)
+    return next((channels for channels in chosen if channels is not None), None)
+
+
 def project_with_images(folder: str) -> Project:
     """A project, opened to look at; it must contain images."""
     from napari_cupre.project.project import Project

@@ -58,6 +58,9 @@ class CellImage:
         What was odd about the file, one sentence each.
     lacks : str
         One sentence about pixels that the file has lost, which makes every result partial; or "".
+    channels : tuple[int, ...] or None
+        Channels that a network sees unless a call names others, at most three; those that the image does not
+        have are left out. None, or none that it has, for the first three.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class CellImage:
     guessed: bool = False
     notices: tuple[str, ...] = ()
     lacks: str = ""
+    channels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         self.axes = parse_axes(self.axes, self.data.ndim)
@@ -131,7 +135,7 @@ class CellImage:
 
     def unseen(self, channels: Sequence[int] | None = None) -> str:
         """Return one sentence about channels ignored because none was chosen; "" if all are used."""
-        if channels is not None or self.channel_count <= MOST_CHANNELS:
+        if channels is not None or self.chosen_channels or self.channel_count <= MOST_CHANNELS:
             return ""
         return (
             f'"{self.name}" has {self.channel_count} channels ({self.axes}), of which only the first three '
@@ -265,6 +269,12 @@ class CellImage:
         return self.sizes.get("C", 1)
 
     @property
+    def chosen_channels(self) -> tuple[int, ...] | None:
+        """Return those of `channels` that the image has; None if there are none, or for RGB."""
+        there = () if self.is_rgb else (self.channels or ())
+        return tuple(each for each in there if 0 <= each < self.channel_count)[:MOST_CHANNELS] or None
+
+    @property
     def result_axes(self) -> str:
         """Return the axes of a label image of the whole image: T and Z in the image's order, then "YX"."""
         return "".join(axis for axis in self.axes if axis in "TZ") + "YX"
@@ -304,7 +314,7 @@ class CellImage:
         index : PlaneIndex or None, optional
             Position along T and Z; 0 on axes that are left out.
         channels : Sequence[int] or None, optional
-            Up to three channels (or colours of an RGB image); None takes the first three.
+            Up to three channels (or colours of an RGB image); None takes `self.channels`.
 
         Returns
         -------
@@ -388,7 +398,7 @@ class CellImage:
         axis = "S" if self.is_rgb else "C"
         count = min(self.sizes.get(axis, 1), 3) if self.is_rgb else self.channel_count
         if channels is None:
-            return list(range(min(count, MOST_CHANNELS)))
+            return list(self.chosen_channels or range(min(count, MOST_CHANNELS)))
         chosen = [int(channel) for channel in channels]
         if not 1 <= len(chosen) <= MOST_CHANNELS:
             raise InputError(f"{len(chosen)} channels were chosen, but one to three can be used.")

@@ -169,5 +169,4 @@ def of_project(project: Project) -> Iterator[Candidate]:
             partial(project.pixels, entry),
             is_annotated(cells),
             tuple((int(y0), int(x0), int(y1), int(x1)) for (y0, y1), (x0, x1) in boxes),
-            entry.channels,
         )

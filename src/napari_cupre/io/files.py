@@ -72,8 +72,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Examples
     --------
-    >>> with atomic_write("out/labels.json") as temporary:
-    ...     temporary.write_text("{}")
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with atomic_write(Path(folder) / "labels.json") as temporary:
+    ...         _ = temporary.write_text("{}")
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['labels.json']
     """
     target = Path(path)
     check_name(target)

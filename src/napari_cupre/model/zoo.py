@@ -15,6 +15,7 @@ from platformdirs import user_data_path
 
 from napari_cupre.errors import InputError, ModelFileError, writing
 from napari_cupre.model.config import preset
+from napari_cupre.model.runs import SUFFIX as RUN_SUFFIX
 from napari_cupre.model.runs import delete_run, list_runs
 
 if TYPE_CHECKING:
@@ -71,7 +72,11 @@ def list_models() -> list[ZooEntry]:
         for name, description in SHIPPED.items()
         if name not in hidden and bundled_path(name).is_file()
     ]
-    return [*entries, ZooEntry(SCRATCH, None, "the compact preset with random weights"), *own]
+    return [*entries, _random_weights(), *own]
+
+
+def _random_weights() -> ZooEntry:
+    return ZooEntry(SCRATCH, None, "the compact preset with random weights")
 
 
 def find_model(name: str | os.PathLike[str]) -> ZooEntry:
@@ -87,16 +92,20 @@ def find_model(name: str | os.PathLike[str]) -> ZooEntry:
         If there is no such preset.
     """
     text = os.fspath(name)
-    entries = list_models()
     if text.startswith(f"{SCRATCH}:"):
         preset(_random_preset(text))
         return ZooEntry(text, None, "random weights")
-    by_name = {entry.name: entry for entry in reversed(entries)}
-    if text in by_name:
-        return by_name[text]
+    is_name = Path(text).name == text and not text.startswith(".")
+    if is_name and text not in (BUNDLED, SCRATCH) and user_path(text).is_file():
+        return ZooEntry(text, user_path(text), "your model")
+    if text in SHIPPED and bundled_path(text).is_file():
+        return ZooEntry(text, bundled_path(text), SHIPPED[text])
+    if text == SCRATCH:
+        return _random_weights()
     path = Path(text).expanduser()
     if path.is_file():
         return ZooEntry(path.stem, path, "a model file")
+    entries = list_models()  # only now, because a folder may contain thousands of files
     raise ModelFileError(
         f"There is no model {text!r}, neither a file nor one of {', '.join(e.name for e in entries)}: "
         "see `napari-cupre models list`."
@@ -121,8 +130,9 @@ def _random_preset(name: str) -> str:
 def free_name(wanted: str) -> str:
     """Make `wanted` a file stem that no model or training has, with a number added if needed."""
     stem = re.sub(r"[^\w.-]+", "-", wanted).strip("-.") or "model"
-    models, runs = list_models(), list_runs(user_folder())
-    taken = {*SHIPPED, *(entry.name for entry in models), *(run.name for run in runs)}
+    folder = user_folder()
+    files = map(Path, os.listdir(folder)) if folder.is_dir() else ()
+    taken = {*SHIPPED, SCRATCH, *(file.stem for file in files if file.suffix in (SUFFIX, RUN_SUFFIX))}
     if stem not in taken:
         return stem
     number = 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ class DoneLog:
         self._out = Path(job.out)
         self._path = self._out / DONE_LOG
         formats = [each.name for each in choose_formats(job.formats)]
-        self._key = run_digest(job.model, job.seed, job.options, job.axes, formats)
+        options = replace(job.options, channels=job.options.channels or job.channels)
+        self._key = run_digest(job.model, job.seed, options, job.axes, formats)
         self._entries = _read(self._path)
 
     def is_done(self, path: str) -> bool:

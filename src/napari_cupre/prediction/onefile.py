@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -58,6 +58,8 @@ class FileJob:
         Replace results even if a person made or changed them.
     engine : str
         Name of the engine (see `engine_choice`); with "" each process chooses as for a large job.
+    channels : tuple of int, optional
+        The choice of channels of a project: where `options` name none, images that have these use them.
     """
 
     model: str
@@ -69,6 +71,7 @@ class FileJob:
     seed: int = 0
     overwrite: bool = False
     engine: str = ""
+    channels: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,9 @@ def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]
     try:
         detector = ready_detector(job)
         image = read_image(path, job.axes, partial=True)
+        image.channels = job.channels
+        if job.options.channels is None:
+            job = replace(job, options=replace(job.options, channels=image.chosen_channels))
         one = _big if is_big(image) else _small
         outcome = yield from one(job, detector, image)
     except CupreError as error:

@@ -278,6 +278,7 @@ class Project:
                 f'The image "{image.stem}" has {part.result_shape} px now, its cells were drawn on '
                 f"{image.shape}: put the old image back, or add the new one under another name."
             )
+        part.channels = image.channels
         return part
 
     # --- cells ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from napari_cupre.project.boxes import slices
 from napari_cupre.project.cells import By, Cell, Cells, Change, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.edits import as_change, pieces
-from napari_cupre.project.gestures import accept, delete, reject
+from napari_cupre.project.gestures import accept, delete, merge, reject
 
 CRUMBS = 0.1
 """Parts and holes below this share of a cell are slips of the hand."""
@@ -26,9 +26,14 @@ FEWEST = 5
 """Minimum number of cells to know the usual size."""
 
 
+SAME = 0.5
+"""Minimum IoU of a cell with the outline in the next plane to ask whether they are one."""
+
+
 class Kind(StrEnum):
     """The subject of a question."""
 
+    GAP = "gap"
     PIECES = "pieces"
     HOLES = "holes"
     OUTSIZE = "outsize"
@@ -73,8 +78,57 @@ def questions(cells: Cells, entry: ProjectImage | None = None) -> list[Question]
     """
     certainty = 0.0 if entry is None else entry.certainty
     answered = () if entry is None else entry.answered
-    found = [*_shapes(cells), *_sizes(cells), *_unmarked(cells, certainty)]
+    gaps = list(_gaps(cells))
+    asked = {number for question in gaps for number in question.cells}
+    shapes = (question for question in _shapes(cells) if asked.isdisjoint(question.cells))
+    found = [*gaps, *shapes, *_sizes(cells), *_unmarked(cells, certainty)]
     return [question for question in found if question.key not in answered]
+
+
+def _gaps(cells: Cells) -> Iterator[Question]:
+    """Ask about a cell drawn in one plane where a cell of several planes is missing: it may be its part.
+
+    Someone who draws over a joined guess, or erases a joined cell in one plane, usually means the same cell.
+    """
+    depth = cells.labels.ndim - 2
+    if not depth or all(_planes(cell) == 1 for _, cell in cells):
+        return
+    for number, cell in cells:
+        if not cell.state.teaches or any(stop - start > 1 for start, stop in cell.box[:depth]):
+            continue
+        place = tuple(start for start, _ in cell.box[:depth])
+        flat = slices(cell.box[depth:])
+        mask = cells.labels[place][flat] == number
+        other = _continued(cells, place, flat, mask)
+        if other:
+            planes = _planes(cells.rows[other])
+            yield Question(
+                Kind.GAP,
+                f"Cell {number} lies where cell {other}, joined through {planes} planes, has no outline: are "
+                "they one cell?",
+                f"{Kind.GAP}:{number}:{other}:{cell.area}",
+                (number, other),
+                {"Join": lambda now, those=(other, number): merge(now, *those)},  # type: ignore[misc]
+            )
+
+
+def _continued(cells: Cells, place: tuple[int, ...], flat: tuple[slice, ...], mask: np.ndarray) -> int:
+    """Return the cell of several planes that continues a mask and is missing in its plane; 0 for none."""
+    for axis, step in ((axis, step) for axis in range(len(place)) for step in (-1, 1)):
+        beside = tuple(at + step * (axis == which) for which, at in enumerate(place))
+        if not 0 <= beside[axis] < cells.labels.shape[axis]:
+            continue
+        values, counts = np.unique(cells.labels[beside][flat][mask], return_counts=True)
+        other, shared = int(values[counts.argmax()]), int(counts.max())
+        row = cells.rows.get(other)
+        if row is None or row.box[axis][1] - row.box[axis][0] < 2:
+            continue
+        its = slices(row.box[-2:])
+        area = int(np.count_nonzero(cells.labels[beside][its] == other))
+        is_missing = not (cells.labels[place][its] == other).any()
+        if is_missing and shared >= SAME * (area + int(mask.sum()) - shared):
+            return other
+    return 0
 
 
 def _shapes(cells: Cells) -> Iterator[Question]:
@@ -104,11 +158,17 @@ def _sizes(cells: Cells) -> Iterator[Question]:
     taught: dict[int, Cell] = {number: cell for number, cell in cells if cell.state.teaches}
     if len(taught) < FEWEST:
         return
-    usual = float(np.median([cell.area for cell in taught.values()]))
+    areas = {number: cell.area / _planes(cell) for number, cell in taught.items()}
+    usual = float(np.median(list(areas.values())))
     for number, cell in taught.items():
-        if cell.area > OUTSIZE * usual:
-            said = f"is {cell.area / usual:.0f} times as large as the others: is it one cell?"
+        if areas[number] > OUTSIZE * usual:
+            said = f"is {areas[number] / usual:.0f} times as large as the others: is it one cell?"
             yield _about_cell(number, cell, Kind.OUTSIZE, said, "Delete", lambda now, n: delete(now, [n]))
+
+
+def _planes(cell: Cell) -> int:
+    """Return through how many planes a cell reaches."""
+    return int(np.prod([stop - start for start, stop in cell.box[:-2]]))
 
 
 def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:

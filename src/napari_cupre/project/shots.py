@@ -72,11 +72,11 @@ def shots_of(
     Parameters
     ----------
     image : CellImage
-        The image.
+        The image, with the channels to use.
     cells : Cells
         Over `image.result_axes`.
     entry : ProjectImage
-        Its channels and the certainty of the visible guesses.
+        The certainty of the visible guesses, and what is held out.
     background : numpy.ndarray or None, optional
         bool, with the shape of the cells: where a person painted background.
     """
@@ -86,9 +86,7 @@ def shots_of(
     of_plane = regions_by_plane(regions, image)
     shown = _guesses_on_show(cells, entry.certainty)
     rim = _rim_of(cells.labels, shown)
-    for position, shot in shots_by_plane(
-        image, taught, channels=entry.channels, regions=regions, background=background
-    ):
+    for position, shot in shots_by_plane(image, taught, regions=regions, background=background):
         if shown:
             guessed = np.isin(cells.labels.reshape(image.result_shape)[position], shown)
             certain = ~cells_with_rim(guessed, rim) | (shot.labels > 0)

@@ -94,7 +94,11 @@ def _is_guess(cells: Cells, number: int) -> bool:
 
 
 def _separate(cells: Cells, after: np.ndarray, old: np.ndarray, number: int, used: set[int]) -> list[int]:
-    """Give parts that came apart their own numbers, in place; return all numbers."""
+    """Give parts that came apart their own numbers, in place; return all numbers.
+
+    In a stack, only parts in the planes of the stroke: a cell that is erased in one plane, to be drawn anew
+    there, stays one cell in the planes before and behind it.
+    """
     mine = after == number
     parts, areas = pieces(mine)
     if len(areas) < 2:
@@ -108,9 +112,10 @@ def _separate(cells: Cells, after: np.ndarray, old: np.ndarray, number: int, use
     first = int(np.argmax(overlap if overlap.any() else areas))
     total = int(areas.sum())
     numbers = [number]
+    stroked = (after != old).any(axis=(-2, -1))
     for part, (area, shared) in enumerate(zip(areas, overlap)):
         cut_off = shared > 0 and area < _OFF * total
-        if part == first or area < CRUMB or cut_off:
+        if part == first or area < CRUMB or cut_off or not (parts[stroked] == part + 1).any():
             continue
         fresh = _next(cells, used)
         after[parts == part + 1] = fresh

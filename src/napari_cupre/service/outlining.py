@@ -43,8 +43,11 @@ def requested_image(request: ImageRequest) -> CellImage:
 
     if request.is_copy:
         pixels = np.load(request.image, mmap_mode="r")
-        return CellImage.from_array(pixels, request.axes, name=request.name)
-    return replace(read_image(request.image, request.axes, partial=True), name=request.name)
+        image = CellImage.from_array(pixels, request.axes, name=request.name)
+    else:
+        image = replace(read_image(request.image, request.axes, partial=True), name=request.name)
+    image.channels = None if request.channels is None else tuple(request.channels)
+    return image
 
 
 class LatestDetector:

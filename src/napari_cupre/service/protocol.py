@@ -78,6 +78,8 @@ class ImageRequest(Request):
     is_copy : bool
         Whether the file is an `.npy` to read by memory map and remove afterwards; otherwise it is the user's
         own, of any kind that `io.images.read_image` reads.
+    channels : list[int] or None
+        Channels to use; None for the first three.
     """
 
     model: str
@@ -86,6 +88,7 @@ class ImageRequest(Request):
     name: str = ""
     device: str = "auto"
     is_copy: bool = True
+    channels: list[int] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.canvas_keys import leave_keys_to_canvas
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.channel_row import ChannelRow
 from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
@@ -32,7 +33,7 @@ from napari_cupre.widgets.controls import (
 )
 from napari_cupre.widgets.find_row import FindRow
 from napari_cupre.widgets.help_button import beside_help
-from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
+from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_up, targets_of
 from napari_cupre.widgets.looking import check_flat, plane_on_show
 from napari_cupre.widgets.questioner import Questioner
 from napari_cupre.widgets.queue_row import QueueRow
@@ -77,10 +78,10 @@ class AnnotateWidget(SessionWidget):
         self.cells.changed.connect(self._cells_chosen)
         self.import_button = push_button(
             "Import …",
-            "Read cells from another program: label images, ImageJ ROIs, GeoJSON, COCO, Cellpose",
+            "Read cells from other programs, also many files at once:\n"
+            "label images, ImageJ ROIs, GeoJSON, COCO, LabelMe, VIA, Cellpose",
             lambda: self.attempt(self._ask_and_import),
         )
-        self._imported_for: Image | None = None
         self.status = caption()
         self.hint = caption(role="plain")
         self.advice = MessageLine()
@@ -112,6 +113,8 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.suggestions)
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.channels = ChannelRow(self)
+        column.addWidget(self.channels)
         self.scenes = SceneNote(self)
         column.addWidget(self.scenes)
         row = labelled("Cells in", self.cells.native)
@@ -213,8 +216,10 @@ class AnnotateWidget(SessionWidget):
         if region not in before:
             cells.do(Change("Everything is annotated", regions=(before, (*before, region))))
 
-    def import_file(self, path: Path) -> None:
-        """Read annotations written by another program.
+    def import_files(self, *paths: Path) -> None:
+        """Read annotations written by other programs.
+
+        A single one is that of the chosen image; several are matched with all images by name.
 
         Raises
         ------
@@ -222,15 +227,14 @@ class AnnotateWidget(SessionWidget):
             If there is no image, or another file is being read.
         """
         session = self.session
-        image = session.image_to("annotate")
-        self._imported_for = image
-        session.importing.start(read_annotations, path, session.cell_image(image))
+        session.image_to("annotate")
+        session.importing.start(read_annotations, paths, targets_of(session), session.keeper.project)
 
     def _ask_and_import(self) -> None:
         self.session.image_to("annotate")
-        path, _ = QFileDialog.getOpenFileName(self, "Annotations to read", "", FILE_FILTER)
-        if path:
-            self.import_file(Path(path))
+        paths, _ = QFileDialog.getOpenFileNames(self, "Annotations to read", "", FILE_FILTER)
+        if paths:
+            self.import_files(*map(Path, paths))
 
     # --- display ---------------------------------------------------------------------------------
 
@@ -343,9 +347,8 @@ class AnnotateWidget(SessionWidget):
         return f"{stored}. Their layer was removed: choose any tool to show them again."
 
     def _show_import(self, event: Any) -> None:
-        image = self._imported_for
-        if isinstance(event, Imported) and image in self.session.images():
-            take_over(self.session, image, event.labels)
+        if isinstance(event, Imported):
+            take_up(self.session, event)
         status = self.session.importing.status
         if status.error:
             self.message.show_error(status.error, status.details)

@@ -17,9 +17,9 @@ from napari_cupre.project.cells import Cells, Change
 from napari_cupre.project.gestures import shown_from
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.errands import Errands
-from napari_cupre.widgets.found import FoundLabels, Place, Summary
+from napari_cupre.widgets.found import FoundLabels, Place, Summary, count_guesses
 from napari_cupre.widgets.layers import METADATA_KEY
-from napari_cupre.widgets.predicting import ImageFinished
+from napari_cupre.widgets.predicting import GuessCount, ImageFinished
 from napari_cupre.widgets.session import Session
 
 
@@ -78,7 +78,8 @@ class GuessSink:
         self._session, self._source, self._image, self._model = session, layer, image, model
         self._certainty = certainty
         self._cells: CellsLayer | None = None
-        self._found = FoundLabels(image, plane or {}, window)
+        self._plane, self._window = plane or {}, window
+        self._found = FoundLabels(image, self._plane, window)
         self._step: Change | None = None
         self._errands = Errands()
         self._line: list[Event] = []
@@ -106,6 +107,13 @@ class GuessSink:
     def is_shown_in(self, layers: Any) -> bool:
         """Whether a viewer still contains the layer."""
         return self._cells is not None and self._cells.layer in layers
+
+    def guesses(self) -> GuessCount | None:
+        """Count the guesses that the search left; None if the image is gone."""
+        cells = self._cells
+        if cells is None:
+            return None
+        return count_guesses(cells.cells, cells.certainty, self._plane, self._window)
 
     def is_about(self, layer: Image) -> bool:
         """Whether an image is being searched, so that more results may follow."""

@@ -12,8 +12,9 @@ from napari_cupre.data.labels import label_areas
 from napari_cupre.events import Event, TileDone
 from napari_cupre.project.boxes import Box, box_around, measured, slices, whole
 from napari_cupre.project.cells import Cells, Change, State
+from napari_cupre.project.gestures import hidden
 from napari_cupre.project.strokes import renew_guesses
-from napari_cupre.widgets.predicting import ImageFinished
+from napari_cupre.widgets.predicting import GuessCount, ImageFinished
 
 KEPT = ("index", "boxes", "scores", "classes", "class_names", "masks", "diameter")
 
@@ -139,6 +140,35 @@ class FoundLabels:
             "ids": np.array(numbers, np.int32),
             "areas": np.array([areas.get(number, 0) for number in numbers], np.int64),
         }
+
+
+def count_guesses(
+    cells: Cells, certainty: float, plane: PlaneIndex | None = None, window: Box | None = None
+) -> GuessCount:
+    """Count the guesses after a search.
+
+    Parameters
+    ----------
+    cells : Cells
+        The cells of the image.
+    certainty : float
+        Guesses with a lower score are hidden.
+    plane : PlaneIndex or None, optional
+        The only plane that was searched.
+    window : Box or None, optional
+        The only rows and columns that were searched.
+    """
+    front = [(at, at + 1) for at in (plane or {}).values()] or whole(cells.shape[:-2])
+    flat = whole(cells.shape[-2:]) if window is None else window
+    guesses = {
+        number
+        for number, cell in cells
+        if cell.state is State.GUESS
+        and all(start < last and stop > first for (start, stop), (first, last) in zip(cell.box, front))
+        and all(first <= start and stop <= last for (start, stop), (first, last) in zip(cell.box[-2:], flat))
+    }
+    unseen = len(guesses.intersection(hidden(cells, certainty)))
+    return GuessCount(len(guesses) - unseen, unseen, window is None)
 
 
 def _size_of(window: Box) -> tuple[int, int]:

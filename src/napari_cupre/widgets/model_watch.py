@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ class ModelWatch(SessionPart):
         super().__init__(session)
         self._watcher = QFileSystemWatcher()
         self._timer = single_timer(self.look, SETTLED_MS)
-        self._watcher.directoryChanged.connect(lambda _: self._timer.start())
+        for changed in (self._watcher.directoryChanged, self._watcher.fileChanged):
+            changed.connect(lambda _: self._timer.start())
         self._known = self._files()
         session.models_changed.connect(self._follow)
         self._follow()
@@ -55,26 +57,32 @@ class ModelWatch(SessionPart):
     def close(self) -> None:
         """Stop watching."""
         self._timer.stop()
-        if folders := self._watcher.directories():
-            self._watcher.removePaths(folders)
+        if watched := [*self._watcher.directories(), *self._watcher.files()]:
+            self._watcher.removePaths(watched)
 
     def _folders(self) -> list[Path]:
-        chosen, rounds = Path(self._session.model), self._session.rounds.folder
+        """Return the folders of models: the user's, and the project's."""
+        rounds = self._session.rounds.folder
         folders = {user_folder(), *([] if rounds is None else [rounds])}
-        folders |= {chosen.parent} if chosen.suffix == SUFFIX else set()
         return sorted(folder for folder in folders if folder.is_dir())
 
+    def _chosen(self) -> list[Path]:
+        """Return the chosen file; its folder, such as that of downloads, may contain thousands more."""
+        chosen = Path(self._session.model)
+        return [chosen] if chosen.suffix == SUFFIX and chosen.is_file() else []
+
     def _files(self) -> set[Path]:
-        found: set[Path] = set()
+        found: set[Path] = set(self._chosen())
         for folder in self._folders():
             with suppress(OSError):  # it disappeared in between
-                found.update(folder.glob(f"*{SUFFIX}"))
+                found.update(folder / name for name in os.listdir(folder) if name.endswith(SUFFIX))
         return found
 
     def _follow(self) -> None:
-        """Update the list of watched folders."""
+        """Update the list of what is watched."""
         self._known = self._files()
-        watched, wanted = set(self._watcher.directories()), {str(each) for each in self._folders()}
+        watched = {*self._watcher.directories(), *self._watcher.files()}
+        wanted = {str(each) for each in [*self._folders(), *self._chosen()]}
         for paths, change in (
             (watched - wanted, self._watcher.removePaths),
             (wanted - watched, self._watcher.addPaths),

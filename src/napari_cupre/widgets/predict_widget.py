@@ -17,6 +17,7 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.widgets.captions import caption
+from napari_cupre.widgets.channel_row import ChannelRow
 from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
@@ -119,6 +120,8 @@ class PredictWidget(JobDock):
         column.addLayout(labelled("Model", self.model))
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.channels = ChannelRow(self)
+        column.addWidget(self.channels)
         self.scenes = SceneNote(self)
         column.addWidget(self.scenes)
         column.addLayout(choice_row(self.one_image, self.all_images))
@@ -174,7 +177,7 @@ class PredictWidget(JobDock):
         if layer is None and project is not None and item.stem is not None:
             return (
                 stored_image(project, item.stem),
-                StoredSink(session, item.stem, model, score, self._errands),
+                StoredSink(session, item.stem, model, score),
             )
         if layer is None:
             raise InputError(f'"{item.name}" is no longer in a project: open it again.')
@@ -184,7 +187,7 @@ class PredictWidget(JobDock):
         live = GuessSink(session, layer, image, model, score)
         if item.stem is None:
             return image, live
-        return image, StoredSink(session, item.stem, model, score, self._errands, live)
+        return image, StoredSink(session, item.stem, model, score, live)
 
     def _chosen_items(self) -> list[Item]:
         session = self.session

@@ -75,11 +75,35 @@ class ImageFinished(Event):
 
 
 @dataclass(frozen=True)
+class GuessCount:
+    """The guesses of an image after a search, as a person sees them.
+
+    Attributes
+    ----------
+    shown : int
+        Visible guesses.
+    hidden : int
+        Guesses below the chosen certainty.
+    is_whole : bool
+        Whether whole planes were searched, so that any other cell found lies on checked or edited ones.
+    """
+
+    shown: int
+    hidden: int = 0
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
 class ImageLeft(Event):
-    """An image has ended, with or without success; `taken` is set once its results have been taken up."""
+    """An image has ended, with or without success.
+
+    `taken` is set once its results have been taken up; by then, `counts` contains how many guesses they are,
+    if they are guesses.
+    """
 
     position: int
     taken: threading.Event
+    counts: list[GuessCount]
 
 
 class Sink(Protocol):
@@ -90,6 +114,9 @@ class Sink(Protocol):
 
     def when_taken(self, action: Callable[[], None]) -> None:
         """Call a function once all events received so far are handled."""
+
+    def guesses(self) -> GuessCount | None:
+        """Count the guesses that the search made, once they are taken up; None if it makes no guesses."""
 
     def is_about(self, layer: Any) -> bool:
         """Whether a layer's image is being searched, so that more results may follow."""
@@ -135,8 +162,9 @@ class PredictionJob(BorrowingJob):
             case TileDone() | PlaneDone() | PlaneRelabelled() | SlideGrown() | ImageFinished():
                 if self._sink is not None:
                     self._sink(event)
-            case ImageLeft(position=position, taken=taken):
-                self._sinks[position].when_taken(taken.set)
+            case ImageLeft(position=position):
+                sink = self._sinks[position]
+                sink.when_taken(lambda: _leave(sink, event))
 
     def is_searching(self, layer: Any) -> bool:
         """Whether cells of a layer's image are still being found."""
@@ -153,11 +181,12 @@ class PredictionJob(BorrowingJob):
         from napari_cupre.service.protocol import Failed
 
         failures: list[Failed] = []
-        verdicts: list[Finished] = []
+        verdicts: list[tuple[str, Finished, list[GuessCount]]] = []
         for position, image in enumerate(plan.images):
             if self.status.state is RunState.STOPPING:
                 return
             yield ImageStarted(position)
+            counts: list[GuessCount] = []
             for event in self._one_image(plan, image, plan.files[position]):
                 match event:
                     case Failed():
@@ -168,11 +197,11 @@ class PredictionJob(BorrowingJob):
                         if not state.is_over:
                             yield event
                     case Finished():
-                        verdicts.append(_named(event, image.name))
+                        verdicts.append((image.name, event, counts))
                         yield ImageFinished(position)
                     case _:
                         yield event
-            yield from _until_taken(position)
+            yield from _until_taken(position, counts)
         if self.status.state is not RunState.STOPPING:
             yield from _summary(plan, failures, verdicts)
 
@@ -246,7 +275,7 @@ def predicted(
     request = PredictRequest(
         *(model, str(path), image.axes, image.name, device),
         is_copy=file is None,
-        options=options or {},
+        options=(options or {}) | _channels_of(image),
         to_disk=is_big(image),
         keep_bytes=int(1e9 * read_preferences().slides_gb),
     )
@@ -258,10 +287,24 @@ def predicted(
         raise
 
 
-def _until_taken(position: int) -> Iterator[Event | None]:
-    """Wait for the window, so that the job ends only when all results are visible."""
+def _channels_of(image: CellImage) -> dict[str, Any]:
+    """Return the option about channels, among the others because a kept result depends on it."""
+    chosen = image.chosen_channels
+    return {} if chosen is None else {"channels": chosen}
+
+
+def _leave(sink: Sink, event: ImageLeft) -> None:
+    """Count the guesses of an image for the worker thread, which may then go on."""
+    count = sink.guesses()
+    if count is not None:
+        event.counts.append(count)
+    event.taken.set()
+
+
+def _until_taken(position: int, counts: list[GuessCount]) -> Iterator[Event | None]:
+    """Wait for the window, so that the job ends only when all results are visible and counted."""
     taken = threading.Event()
-    yield ImageLeft(position, taken)
+    yield ImageLeft(position, taken, counts)
     while not taken.wait(TICK_S):
         yield None
 
@@ -300,25 +343,68 @@ def _over_all(event: Progress, position: int, count: int, name: str) -> Progress
     return Progress(done, count * FINE, message)
 
 
-def _named(verdict: Finished, name: str) -> Finished:
-    """Return the verdict on one image, worded to stand alone."""
-    sentence = f"{name}: {verdict.verdict}"
+def _named(verdict: Finished, name: str, shown: int) -> str:
+    """Return the verdict on one image, worded to stand alone, with the number of cells that are shown."""
+    found = counted(verdict.result["cells"], "cell")
+    words = verdict.verdict
+    if words.startswith(found):
+        words = counted(shown, "cell") + words.removeprefix(found)
+    sentence = f"{name}: {words}"
     if "path" in verdict.result:
         sentence += f" They are in {Path(verdict.result['path']).parent}; Save results copies them."
-    return Finished(sentence, verdict.result)
+    return sentence
 
 
-def _summary(plan: PredictionPlan, failures: list[Failed], verdicts: list[Finished]) -> Iterator[Event]:
+def _summary(
+    plan: PredictionPlan, failures: list[Failed], verdicts: list[tuple[str, Finished, list[GuessCount]]]
+) -> Iterator[Event]:
     """Return one verdict on all images, and a notice for anything unusual in single ones."""
     if failures and len(failures) == len(plan.images):
         yield failures[0]
         return
-    odd = [verdict.verdict for verdict in verdicts if _is_odd(verdict.result)]
+    shown = covered = hidden = 0
+    odd = []
+    for name, verdict, counts in verdicts:
+        found = verdict.result["cells"]
+        count = counts[0] if counts else GuessCount(found)
+        shown, hidden = shown + count.shown, hidden + count.hidden
+        covered += max(0, found - count.shown - count.hidden) if count.is_whole else 0
+        if _is_odd(verdict.result):
+            odd.append(_named(verdict, name, count.shown))
     if failures or odd:
         yield Notice(" ".join([failure.message for failure in failures] + odd))
-    cells = sum(verdict.result["cells"] for verdict in verdicts)
-    yield Finished(f"Found {counted(cells, 'cell')} in {counted(len(verdicts), 'image')}.", {"cells": cells})
+    images = counted(len(verdicts), "image")
+    yield Finished(found_words(shown, covered, hidden, images), {"cells": shown})
     yield StateChanged(RunState.DONE)
+
+
+def found_words(shown: int, covered: int, hidden: int, images: str) -> str:
+    """Say how many cells were found, so that the number is that of the guesses to be seen.
+
+    Parameters
+    ----------
+    shown : int
+        Visible guesses.
+    covered : int
+        Cells found again where a person has checked or edited one.
+    hidden : int
+        Guesses that are less certain than the chosen certainty.
+    images : str
+        Where, such as "2 images".
+
+    Examples
+    --------
+    >>> found_words(42, 0, 0, "1 image")
+    'Found 42 cells in 1 image.'
+    >>> found_words(42, 14, 3, "1 image")
+    'Found 42 new cells in 1 image. 14 more are checked or edited already. 3 less certain ones are hidden.'
+    """
+    parts = [f"Found {counted(shown, 'new cell' if covered else 'cell')} in {images}."]
+    if covered:
+        parts.append(f"{covered} more {'is' if covered == 1 else 'are'} checked or edited already.")
+    if hidden:
+        parts.append(f"{counted(hidden, 'less certain one is', 'less certain ones are')} hidden.")
+    return " ".join(parts)
 
 
 def _is_odd(result: dict[str, Any]) -> bool:

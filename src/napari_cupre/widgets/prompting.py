@@ -19,7 +19,7 @@ from napari_cupre.events import Event
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.background import guarded
 from napari_cupre.widgets.layers import source_file, source_path
-from napari_cupre.widgets.looking import seen_box
+from napari_cupre.widgets.looking import camera_of, seen_box
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.prompts import (
     LARGE,
@@ -274,7 +274,9 @@ class Prompter(SessionPart):
         file = source_file(source_path(plane.layer), plane.image)
         if file is not None:
             yield HandedOver(None)
-            yield from self.engine.events(replace(request, image=str(file), is_copy=False))
+            chosen = plane.image.chosen_channels
+            channels = None if chosen is None else list(chosen)
+            yield from self.engine.events(replace(request, image=str(file), is_copy=False, channels=channels))
             return
         pixels = pixels_of(plane)
         path = self.engine.folder / f"{uuid.uuid4().hex}.npy"
@@ -391,8 +393,8 @@ class Prompter(SessionPart):
             return
         viewer = self._session.viewer
         signals = [
-            viewer.camera.events.center,
-            viewer.camera.events.zoom,
+            camera_of(viewer).events.center,
+            camera_of(viewer).events.zoom,
             viewer.dims.events.current_step,
             self._session.models_changed,
             self._session.sizes.changed,

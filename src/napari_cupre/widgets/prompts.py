@@ -53,7 +53,8 @@ class Plane:
         """Whether both are the same pixels, whatever the model."""
         if other is None or self.layer is not other.layer or self.index != other.index:
             return False
-        return self.image.data is other.image.data and self.image.axes == other.image.axes
+        mine, its = self.image, other.image
+        return (mine.axes, mine.chosen_channels) == (its.axes, its.chosen_channels) and mine.data is its.data
 
     def is_same(self, other: Plane | None) -> bool:
         """Whether a process that is ready for one is also ready for the other."""

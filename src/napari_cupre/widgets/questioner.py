@@ -28,6 +28,7 @@ QUIET_MS = 400
 """Delay after the last change before the search for questions, ms."""
 
 TOOLTIPS = {
+    "Join": "One cell through all planes; its other outlines then count as checked",
     "Split": "Make each part its own cell",
     "Fill": "Make the hole part of the cell",
     "Delete": "Remove this cell",

@@ -18,7 +18,8 @@ from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.project.tables import read_cells
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.finding import GuessSink
-from napari_cupre.widgets.predicting import ImageFinished
+from napari_cupre.widgets.found import count_guesses
+from napari_cupre.widgets.predicting import GuessCount, ImageFinished
 from napari_cupre.widgets.sources import sentence_of
 from napari_cupre.widgets.stored_images import found_in
 
@@ -41,8 +42,6 @@ class StoredSink:
         Name of the model, stored with the results in a layer.
     certainty : float
         Guesses with a lower score are hidden; 0 shows all.
-    errands : Errands
-        Reads cells in the background.
     live : GuessSink or None, optional
         The sink of the layer that shows the image now; the layer may be gone before the search ends.
     """
@@ -53,13 +52,16 @@ class StoredSink:
         stem: str,
         model: str,
         certainty: float,
-        errands: Errands,
         live: GuessSink | None = None,
     ) -> None:
         self._session, self.stem, self._model = session, stem, model
-        self._certainty, self._errands, self._live = certainty, errands, live
+        self._certainty, self._live = certainty, live
+        self._errands = Errands()  # of its own, because the dock may be closed during the search
         self._project = session.keeper.project
         self._events: list[Event] = []
+        self._is_storing = False
+        self._then: list[Callable[[], None]] = []
+        self._count: GuessCount | None = None
 
     def __call__(self, event: Event) -> None:
         """Handle an event of this image's prediction."""
@@ -81,10 +83,23 @@ class StoredSink:
         return self._live is not None and self._live.is_shown_in(self._session.viewer.layers)
 
     def when_taken(self, action: Callable[[], None]) -> None:
-        """Call a function once a layer shows everything received so far; the project stores it afterwards."""
-        if self._live is not None:
+        """Call a function once a layer shows everything received so far, or the project has it."""
+        if self._live is not None and self.is_live:
             self._live.when_taken(action)
-        else:
+            return
+        self._then.append(action)
+        if not self._is_storing:
+            self._settled()
+
+    def guesses(self) -> GuessCount | None:
+        """Count the guesses that the search left, in the layer or in the project."""
+        return self._live.guesses() if self._live is not None and self.is_live else self._count
+
+    def _settled(self, count: GuessCount | None = None) -> None:
+        """Go on after the results were taken up, or could not be."""
+        self._is_storing, self._count = False, count or self._count
+        waiting, self._then = self._then, []
+        for action in waiting:
             action()
 
     def is_about(self, layer: Any) -> bool:
@@ -93,6 +108,7 @@ class StoredSink:
 
     def close(self) -> None:
         """Take up nothing more."""
+        self._errands.close()
         if self._live is not None:
             self._live.close()
 
@@ -106,7 +122,8 @@ class StoredSink:
         """Put the results into the layer that shows the image, or else into the project."""
         project = self._project
         if project is None or self._session.keeper.project is not project:
-            return  # another project was opened in the meantime
+            self._settled()  # another project was opened in the meantime
+            return
         image = self._session.keeper.image_of(self.stem)
         if image is not None:
             self._replay(image)
@@ -114,6 +131,7 @@ class StoredSink:
         entry, loaded = project.image(self.stem), project.loaded(self.stem)
         known = None if loaded is None else loaded.copy()
         events = list(self._events)
+        self._is_storing = True
         self._errands.do(
             partial(_renewed, project, entry, known, events), partial(self._take, loaded), self._refused
         )
@@ -126,11 +144,16 @@ class StoredSink:
                 sink(event)
         except InputError as error:
             session.keeper.tell(str(error))
+            self._settled()
+            return
+        self._is_storing = True
+        sink.when_taken(lambda: self._settled(sink.guesses()))
 
     def _take(self, loaded: Cells | None, found: tuple[Cells, Change]) -> None:
         """Store the result in the GUI thread; the image may be on show, or its cells may have changed."""
         project = self._project
         if project is None or self._session.keeper.project is not project:
+            self._settled()
             return
         cells, change = found
         now = project.loaded(self.stem)
@@ -142,12 +165,15 @@ class StoredSink:
             project.let_go(self.stem)
         else:
             now.apply(change)
-        project.image(self.stem).certainty = self._certainty or shown_from(cells if now is None else now)
+        kept = cells if now is None else now
+        certainty = project.image(self.stem).certainty = self._certainty or shown_from(kept)
         self._session.keeper.touch()
         self._session.queue.look_again()
+        self._settled(count_guesses(kept, certainty))
 
     def _refused(self, error: Exception) -> None:
         self._session.keeper.tell(sentence_of(error))
+        self._settled()
 
 
 def _renewed(

@@ -14,7 +14,7 @@ from napari_cupre.events import Event
 from napari_cupre.prediction.labelstore import cells_table
 from napari_cupre.service.slides import hold_slide
 from napari_cupre.widgets.layers import METADATA_KEY, result_placement
-from napari_cupre.widgets.predicting import ImageFinished
+from napari_cupre.widgets.predicting import GuessCount, ImageFinished
 from napari_cupre.widgets.session import Session
 
 SUFFIX = "cells (cupre)"
@@ -63,6 +63,10 @@ class SlideSink:
     def when_taken(self, action: Callable[[], None]) -> None:
         """Call a function once everything received so far is shown, which is at once."""
         action()
+
+    def guesses(self) -> GuessCount | None:
+        """Return None: the cells of a slide are a result of their own."""
+        return None
 
     def is_about(self, layer: Any) -> bool:
         """Whether a layer is the searched image; the layers of a slide never show another image."""

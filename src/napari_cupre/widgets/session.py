@@ -21,6 +21,7 @@ from napari_cupre.widgets.annotation_layers import Annotation, adopt, kept_cells
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer, StoredCells
+from napari_cupre.widgets.channels import Channels
 from napari_cupre.widgets.comparing import ComparisonJob
 from napari_cupre.widgets.frame_width import FrameWidth
 from napari_cupre.widgets.idling import IdleLessons
@@ -99,7 +100,7 @@ class Session:
         viewer.layers.events.removed.connect(self._forget)
         claim_projects()
         self.keeper = Keeper(self)
-        self.sizes = Sizes(self)
+        self.channels, self.sizes = Channels(self), Sizes(self)
         self.queue = ImageQueue(self)
         self.rounds = TrainingRounds(self)
         self.model_watch, self.frames = ModelWatch(self), FrameWidth(self)
@@ -168,7 +169,7 @@ class Session:
 
     def cell_image(self, layer: Image) -> CellImage:
         """Return the image of a layer, with the axes set by the user."""
-        return cell_image(layer, self._axes.get(layer) or origin_of(layer).axes)
+        return self.channels.given_to(cell_image(layer, self._axes.get(layer) or origin_of(layer).axes))
 
     def set_axes(self, layer: Image, axes: str) -> None:
         """Set the axes of a layer to the user's letters.

@@ -38,7 +38,7 @@ MOST_TIMES = 3
 KEPT = 12
 """Number of images to remember."""
 
-Key = tuple[object, str, tuple[int, ...]]
+Key = tuple[object, tuple[str, tuple[int, ...] | None], tuple[int, ...]]
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Trial:
     Attributes
     ----------
     key : Key
-        Identifies the plane, the image and the reading of its axes.
+        Identifies the plane, the image, and the reading of its axes and channels.
     image : CellImage
         The image during the trial; None afterwards, so that no pixels stay in memory.
     index : PlaneIndex
@@ -138,7 +138,8 @@ class StartTrials:
         reading = session.cell_image(image)
         stem = session.keeper.stem_of(image)  # pixels are read again each time an image is shown
         which = (id(image), id(image.data)) if stem is None else stem
-        return which, reading.axes, tuple(session.plane_on_show(image).values())
+        look = reading.axes, reading.chosen_channels
+        return which, look, tuple(session.plane_on_show(image).values())
 
     def _something_runs(self, state: RunState) -> None:
         if state is RunState.PREPARING:

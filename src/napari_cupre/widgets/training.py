@@ -329,7 +329,7 @@ def _source(other: CellImage | str, project: Project | None) -> Source:
     if project is None:
         raise ValueError("a stem belongs to a project")
     entry = project.image(other)
-    return other, partial(project.pixels, entry), entry.channels
+    return other, partial(project.pixels, entry), None  # the image knows its channels
 
 
 def _normalised_view(view: View) -> np.ndarray:

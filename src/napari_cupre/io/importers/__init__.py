@@ -4,6 +4,8 @@ from napari_cupre.io.importers.annotation_files import (
     import_annotations,
     import_to_folder,
     read_for_image,
+    read_for_images,
+    sheets_of,
 )
 from napari_cupre.io.importers.frames import Frame, ImageShapes
 
@@ -13,4 +15,6 @@ __all__ = [
     "import_annotations",
     "import_to_folder",
     "read_for_image",
+    "read_for_images",
+    "sheets_of",
 ]

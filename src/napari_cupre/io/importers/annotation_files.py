@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,7 +42,7 @@ def import_annotations(
 
         - a label image (TIFF, PNG, OME-Zarr), or a folder of them, with or without images beside
           them ("a.tif" and "a_masks.tif", or StarDist's `images/` and `masks/`);
-        - ImageJ's `.roi` or a zip of them; GeoJSON polygons, also zipped; COCO JSON;
+        - ImageJ's `.roi` or a zip of them; GeoJSON polygons, also zipped; JSON of COCO, LabelMe or VIA;
         - Cellpose's `_seg.npy`, of which nothing is unpickled, and its `_cp_outlines.txt`;
         - BBBC038's folders `<image>/masks/*.png` with a file per cell.
     shape : Shapes, optional
@@ -173,6 +174,88 @@ def read_for_image(
     return chosen[0].read(frame, Listeners(on_partial, on_note)).labels
 
 
+def read_for_images(
+    sheets: Sequence[Sheet],
+    images: Sequence[Sequence[str]],
+    frame_of: Callable[[int], Frame],
+    on_skip: Say = _log.warning,
+    listeners: Listeners | None = None,
+) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Read the annotations of several images, matched by name.
+
+    Parameters
+    ----------
+    sheets : Sequence[Sheet]
+        Annotations, see `sheets_of`.
+    images : Sequence[Sequence[str]]
+        The names of each image.
+    frame_of : callable
+        Returns the frame of an image by its number in `images`.
+    on_skip : Say, optional
+        Called with one sentence about each annotation that belongs to none of the images, or cannot be used.
+    listeners : Listeners or None, optional
+        As `on_partial` and `on_note` of `import_annotations`.
+
+    Yields
+    ------
+    tuple of (int, str, numpy.ndarray)
+        Number of the image, name of the file, and labels, int32, of the shape of its frame.
+    """
+    found = [_image_called(sheet.names, images) for sheet in sheets]
+    counts = Counter(number for number in found if number is not None)
+    for file in dict.fromkeys(sheet.file for sheet in sheets):
+        alone = [each.names[0] for each, number in zip(sheets, found) if each.file == file and number is None]
+        if alone:
+            on_skip(f'"{file.name}": no image here is called {some_of(alone)}.')
+    for sheet, number in zip(sheets, found):
+        if number is None:
+            continue
+        if counts[number] > 1:
+            on_skip(
+                f'"{sheet.file.name}" is not the only annotation of "{images[number][0]}" here: choose one.'
+            )
+            continue
+        try:
+            result = sheet.read(frame_of(number), listeners or Listeners(_log.warning, _log.info))
+        except InputError as error:
+            on_skip(str(error))
+            continue
+        yield number, sheet.file.name, result.labels
+
+
+def sheets_of(
+    paths: Sequence[Path], on_skip: Say = _log.warning, listeners: Listeners | None = None
+) -> list[Sheet]:
+    """List the annotations of several files.
+
+    Parameters
+    ----------
+    paths : Sequence[Path]
+        Files or folders, see `import_annotations`.
+    on_skip : Say, optional
+        Called with one sentence about each file that cannot be used.
+    listeners : Listeners or None, optional
+        As `on_partial` and `on_note` of `import_annotations`.
+    """
+    told = listeners or Listeners(_log.warning, _log.info)
+    sheets: list[Sheet] = []
+    for path in paths:
+        try:
+            sheets += list_sheets(_existing(path), on_skip=lambda error: on_skip(str(error)), listeners=told)
+        except InputError as error:
+            on_skip(str(error))
+    return sheets
+
+
+def _image_called(names: Sequence[str], images: Sequence[Sequence[str]]) -> int | None:
+    """Return the number of the only image with the likeliest of the names that any image has."""
+    for name in names:
+        found = [number for number, called in enumerate(images) if name in called]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
 def _called(sheets: Sequence[Sheet], names: Sequence[str]) -> list[Sheet]:
     """Return the sheets that have the best name found on any sheet."""
     for depth in range(max((len(sheet.names) for sheet in sheets), default=0)):
@@ -228,7 +311,7 @@ def _read_all(
     if not seen:
         raise InputError(
             f'The folder "{path}" contains no annotation that can be read: choose one with label images, '
-            f"ROI zips, COCO JSON, GeoJSON or _seg.npy files."
+            f"ROI zips, JSON of COCO, GeoJSON, LabelMe or VIA, or _seg.npy files."
             if is_folder
             else f'Nothing of "{path}" could be read: {skipped[-1] if skipped else "it is empty"}'
         )

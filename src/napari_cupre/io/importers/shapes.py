@@ -25,6 +25,9 @@ from napari_cupre.words import counted
 _FARTHEST = 1e7
 """Corners beyond this coordinate cannot lie in an image."""
 
+_CORNERS = 96
+"""Corners of a circle or ellipse."""
+
 Pixels = tuple[np.ndarray, np.ndarray]
 """Rows and columns."""
 
@@ -51,6 +54,27 @@ class Shape:
     label: int = 0
     plane: dict[str, int] = field(default_factory=dict)
     with_edges: bool = False
+
+
+def ellipse_ring(
+    centre: Sequence[float] | np.ndarray, radii: Sequence[float], angle: float = 0.0
+) -> np.ndarray:
+    """Return an ellipse as a ring, float (n, 2) x, y.
+
+    Parameters
+    ----------
+    centre : Sequence[float] or numpy.ndarray
+        x, y.
+    radii : Sequence[float]
+        Half axes, px.
+    angle : float, optional
+        Of the first half axis, in radians from x towards y.
+    """
+    turn = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
+    along, across = float(radii[0]) * np.cos(turn), float(radii[1]) * np.sin(turn)
+    x = float(centre[0]) + along * np.cos(angle) - across * np.sin(angle)
+    y = float(centre[1]) + along * np.sin(angle) + across * np.cos(angle)
+    return np.column_stack([x, y])
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.errors import InputError
+from napari_cupre.io.file_names import unique_stems
 from napari_cupre.io.files import PICTURE_SUFFIXES, TIFF_SUFFIXES, is_zarr, natural_key, refuse_empty
 from napari_cupre.io.images import read_image, read_labels
 from napari_cupre.io.importers.accounts import Account
@@ -39,9 +40,12 @@ from napari_cupre.io.importers.imagej import (
     roi_entries,
     zip_of_rois,
 )
+from napari_cupre.io.importers.labelme import is_labelme, labelme_image, labelme_size, read_labelme
 from napari_cupre.io.importers.shapes import Shape, paint_shapes
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
 from napari_cupre.io.importers.suspects import check_label_image, scattered_note
+from napari_cupre.io.importers.turning import UPRIGHT, as_stored, orientation_of, shown_size
+from napari_cupre.io.importers.via import is_via, read_via, via_images
 
 _JSON = (".json", ".geojson", ".json.gz", ".geojson.gz")
 SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ".zarr", *OUTLINE_SUFFIXES)
@@ -119,8 +123,8 @@ def _sheets_of_file(path: Path, keep_empty: bool, listeners: Listeners) -> list[
     if name.endswith((*PICTURE_SUFFIXES, *TIFF_SUFFIXES)) or is_zarr(path):
         return [Sheet(label_names(path), path, partial(_read_label_image, path))]
     raise InputError(
-        f'"{path}" is not an annotation that can be read: give a label image, ROI zip, COCO JSON, GeoJSON '
-        f"or _seg.npy."
+        f'"{path}" is not an annotation that can be read: give a label image, ROI zip, COCO JSON, GeoJSON, '
+        f"LabelMe or VIA JSON, or _seg.npy."
     )
 
 
@@ -180,12 +184,77 @@ def _json_sheets(path: Path, keep_empty: bool, listeners: Listeners) -> list[She
         raise InputError(
             f'"{path}" is a bare list of COCO annotations: give the JSON that also lists their "images".'
         )
+    if is_labelme(document):
+        return [_labelme_sheet(path, document)]
+    if is_via(document):
+        return _via_sheets(path, document, keep_empty)
     if not isinstance(document, dict) or not {"annotations", "images"} & set(document):
-        raise InputError(f'"{path}" is neither COCO JSON nor GeoJSON: choose another file.')
+        raise InputError(f'"{path}" is not JSON of COCO, GeoJSON, LabelMe or VIA: choose another file.')
     if packed:
         raise InputError(f'"{path}" is a packed COCO JSON: unpack it first.')
     del document
     return coco_sheets(path, keep_empty=keep_empty, listeners=listeners)
+
+
+def _labelme_sheet(path: Path, document: dict[str, Any]) -> Sheet:
+    """Make the sheet of a LabelMe JSON, which names its image and says its size."""
+    named, size = labelme_image(document), labelme_size(document)
+    read = partial(read_labelme, {"shapes": document["shapes"]})  # without the pixels of the image
+    names = tuple(dict.fromkeys([*(unique_stems([named]) if named else ()), *label_names(path)]))
+    if size is None:
+        turned = partial(_paint_turned, path, read)
+        return Sheet(names, path, turned, needs_image=True, says_whose=bool(named))
+    return Sheet(names, path, partial(_paint_sized, path, read, size), says_whose=bool(named))
+
+
+def _paint_sized(
+    path: Path, read: ReadShapes, size: tuple[int, int], frame: Frame | None, listeners: Listeners
+) -> Result:
+    """Paint in the size that the file says; `Sheet.read` compares it with that of the image."""
+    if frame is not None:
+        orientation = orientation_of(frame.path)
+        if size == shown_size(frame.plane_shape, orientation):
+            return _paint_turned(path, read, frame, listeners)
+    return _paint(path, read, Frame(size) if frame is None or frame.plane_shape != size else frame, listeners)
+
+
+def _paint_turned(path: Path, read: ReadShapes, frame: Frame | None, listeners: Listeners) -> Result:
+    """Paint outlines of a program that shows photographs turned as their EXIF says."""
+    orientation = UPRIGHT if frame is None else orientation_of(frame.path)
+    if frame is None or frame.path is None or orientation == UPRIGHT:
+        return _paint(path, read, frame, listeners)
+    result = _paint(
+        path, lambda account: as_stored(read(account), frame.plane_shape, orientation), frame, listeners
+    )
+    listeners.note(
+        f'"{frame.path.name}" is a photograph that is turned when it is shown: the outlines of "{path.name}" '
+        "are turned back to its pixels, which napari shows as they are stored."
+    )
+    return result
+
+
+def _via_sheets(path: Path, document: dict[str, Any], keep_empty: bool) -> list[Sheet]:
+    """Make a sheet for each image of a VIA JSON; those without a region only if they are kept."""
+    images = [image for image in via_images(document) if image.regions or keep_empty]
+    if not images:
+        raise InputError(f'"{path}" contains no outline: draw polygons in VIA, or choose another file.')
+    stems = unique_stems([image.file_name for image in images])
+    return [
+        Sheet(
+            (stem,),
+            path,
+            partial(_paint_turned, path, partial(read_via, image)) if image.regions else _background,
+            needs_image=True,
+            says_whose=True,
+        )
+        for stem, image in zip(stems, images)
+    ]
+
+
+def _background(frame: Frame | None, listeners: Listeners) -> Result:
+    """Return labels without a cell, in the size of the image."""
+    assert frame is not None
+    return Result(np.zeros(frame.shape, np.int32), frame)
 
 
 def _unpacked(path: Path) -> bytes:

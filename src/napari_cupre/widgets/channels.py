@@ -1,0 +1,74 @@
+"""Which channels of an image the network sees: one choice for all images of a project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cupre.data.image import MOST_CHANNELS, CellImage
+from napari_cupre.errors import InputError
+from napari_cupre.project.project import Project
+from napari_cupre.widgets.session_part import SessionPart
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.session import Session
+
+
+class Channels(SessionPart):
+    """The choice of channels for training, finding cells and outlining; the project remembers it.
+
+    Attributes
+    ----------
+    chosen : tuple[int, ...] or None
+        Up to three channels, counted from 0 as by the slider; None for the first three.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.chosen: tuple[int, ...] | None = None
+        self._project: Project | None = None
+        session.keeper.changed.connect(self._follow)
+
+    def choose(self, channels: tuple[int, ...] | None) -> None:
+        """Use other channels from now on.
+
+        Raises
+        ------
+        InputError
+            There are more than three.
+        """
+        if channels is not None and not 1 <= len(channels) <= MOST_CHANNELS:
+            raise InputError(f"{len(channels)} channels were chosen, but one to three can be used.")
+        if channels == self.chosen:
+            return
+        self.chosen = channels
+        self._spread()
+        session = self._session
+        session.image_changed.emit(session.image)  # whatever was prepared for the image is out of date
+
+    def given_to(self, image: CellImage) -> CellImage:
+        """Return an image with the choice."""
+        image.channels = self.chosen
+        return image
+
+    def _follow(self) -> None:
+        """Take the choice of a project that was opened; a new one takes that of the window."""
+        keeper = self._session.keeper
+        project = keeper.project
+        if project is not self._project:
+            self._project = project
+            of_project = [entry.channels for entry in ([] if project is None else project.images)]
+            known = next((channels for channels in of_project if channels is not None), None)
+            if known is not None or (of_project and not keeper.is_scratch):
+                self.chosen = known
+        self._spread()
+
+    def _spread(self) -> None:
+        """Give the choice to all images of the window and of the project, also to those added since."""
+        for cells in self._session.all_cells():
+            cells.reading.channels = self.chosen
+        project = self._session.keeper.project
+        others = [] if project is None else [x for x in project.images if x.channels != self.chosen]
+        for entry in others:
+            entry.channels = self.chosen
+        if others and project is not None and not project.read_only:
+            self._session.keeper.touch()

@@ -1,0 +1,126 @@
+"""Which channels of an image the network sees, in a real window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.io.shot_store import load_shots
+from napari_cupre.project import gestures
+from napari_cupre.project.project import Project
+from napari_cupre.service.protocol import FinetuneRequest, OutlineRequest, PlaneDone, PredictRequest
+
+WAIT = 60_000
+SQUARE = np.array([[5, 5], [5, 15], [15, 15], [15, 5]], float)
+
+
+class Script:
+    """Notes what the network is given; finds one cell."""
+
+    def __init__(self) -> None:
+        self.options: list[dict[str, Any]] = []
+        self.taught: list[np.ndarray] = []
+        self.outlined: list[np.ndarray] = []
+
+    def __call__(self, request: Any) -> Iterator[Event]:
+        if isinstance(request, PredictRequest):
+            self.options.append(request.options)
+            labels = np.zeros((60, 70), np.int32)
+            labels[30:40, 30:40] = 1
+            one = np.ones(1)
+            boxes, masks = np.array([[30, 30, 40, 40]], np.float32), np.ones((1, 28, 28), np.float16)
+            yield PlaneDone(
+                {}, labels, one.astype(np.int32), boxes, one.astype(np.float32), one.astype(int), masks, 10.0
+            )
+            yield Finished("1 cell.", {"cells": 1, "complete": True})
+        elif isinstance(request, FinetuneRequest):
+            self.taught += [shot.image for shot in load_shots(request.shots)]
+            yield StateChanged(RunState.DONE)
+        elif isinstance(request, OutlineRequest):
+            self.outlined.append(np.load(request.image))
+
+
+@pytest.fixture
+def script(training_engine: Callable[..., Any]) -> Script:
+    script = Script()
+    training_engine(script)
+    return script
+
+
+def five_channels() -> np.ndarray:
+    """Each channel a gradient of its own, so that they can be told apart."""
+    rows, columns = np.mgrid[:60, :70]
+    planes = [rows, columns, rows + columns, rows * columns, (rows - 30) ** 2]
+    return np.stack(planes).astype(np.uint16)
+
+
+def tick(row: Any, *numbers: int) -> None:
+    for number in numbers:
+        row.menu.actions()[number].trigger()
+
+
+def test_the_choice_holds_for_training_finding_and_outlining_and_is_kept(
+    script: Script, workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    viewer, annotate, predict = workbench.viewer, workbench.annotate, workbench.predict
+    session, data = annotate.session, five_channels()
+    viewer.add_image(np.zeros((60, 70), np.uint8), name="grey")
+    assert annotate.channels.isHidden(), "there is nothing to choose"
+    image = viewer.add_image(data, name="multiplex", axis_labels=["c", "y", "x"])
+    session.image = image
+    assert not annotate.channels.isHidden()
+    assert annotate.channels.button.text() == "0, 1, 2 of 5 (the first three)"
+    assert not annotate.channels.menu.actions()[4].isEnabled(), "three at most"
+    predict.button.click()
+    qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
+    assert "channels" not in script.options[-1]
+    tick(annotate.channels, 0, 1, 4)
+    assert annotate.channels.button.text() == predict.channels.button.text() == "2, 4 of 5"
+    predict.button.click()
+    qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
+    assert script.options[-1]["channels"] == (2, 4)
+    session.make_cells(image).do(lambda now: gestures.draw(now, SQUARE))
+    session.make_cells(viewer.layers["grey"]).do(lambda now: gestures.draw(now, SQUARE))
+    workbench.train.button.click()
+    qtbot.waitUntil(lambda: len(script.taught) == 2, timeout=WAIT)
+    grey, seen = sorted(script.taught, key=np.ptp)
+    assert grey.shape == seen.shape == (60, 70, 3), "an image without these channels is used as it is"
+    for channel, source in enumerate((2, 4)):
+        values = data[source]
+        assert np.corrcoef(seen[..., channel].ravel(), values.ravel())[0, 1] > 0.99
+    annotate.tool_row.buttons["box"].click()
+    qtbot.waitUntil(lambda: bool(script.outlined), timeout=WAIT)
+    np.testing.assert_array_equal(script.outlined[-1], np.moveaxis(data[[2, 4]], 0, -1))
+    session.keeper.save_as(tmp_path / "plate.cupre")
+    qtbot.waitUntil(lambda: not session.keeper.is_scratch and not session.keeper.is_dirty, timeout=WAIT)
+    with Project.open(tmp_path / "plate.cupre", look_only=True) as stored:
+        assert {entry.channels for entry in stored.images} == {(2, 4)}
+        assert stored.pixels(stored.image("multiplex")).plane().shape == (60, 70, 2)
+        assert stored.pixels(stored.image("grey")).plane().shape == (60, 70)
+    session.channels.choose(None)
+    assert annotate.channels.button.text() == "0, 1, 2 of 5 (the first three)"
+
+
+def test_a_project_that_is_opened_brings_its_choice(
+    script: Script, workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    import tifffile
+
+    file = tmp_path / "multiplex.tif"
+    tifffile.imwrite(file, five_channels(), metadata={"axes": "CYX"}, ome=True)
+    with Project.create(tmp_path / "plate.cupre") as project:
+        project.add(file, channels=(3,))
+        project.save()
+    session = workbench.annotate.session
+    session.keeper.open(tmp_path / "plate.cupre")
+    qtbot.waitUntil(lambda: session.image is not None and not session.queue.is_busy, timeout=WAIT)
+    assert session.channels.chosen == (3,)
+    qtbot.waitUntil(lambda: workbench.predict.channels.button.text() == "3 of 5", timeout=WAIT)
+    workbench.predict.button.click()
+    qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
+    assert tuple(script.options[-1]["channels"]) == (3,)
