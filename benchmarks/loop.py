@@ -12,8 +12,8 @@ model so far is trained on all that is annotated. Arms:
 - `random+correct`: any image; the same;
 - `random+draw`: any image; every cell is drawn from nothing.
 
-`mixed_nuclei` is a folder in which every fourth image is of another kind: fluorescence, and stained histology;
-it is tested on --tests images of each.
+`mixed_nuclei` is a folder of fluorescence in which every fourth image is stained histology; it is tested on
+--tests images of each.
 
 Correcting: the oracle looks at every guess of the field, deletes what is no cell, keeps an outline whose IoU
 with the cell is 0.75 or more, clicks on a cell that was missed and keeps what the click gives by the same
