@@ -102,6 +102,10 @@ def test_the_choice_holds_for_training_finding_and_outlining_and_is_kept(
         assert {entry.channels for entry in stored.images} == {(2, 4)}
         assert stored.pixels(stored.image("multiplex")).plane().shape == (60, 70, 2)
         assert stored.pixels(stored.image("grey")).plane().shape == (60, 70)
+    tick(annotate.channels, 2, 4)
+    assert session.channels.chosen is None
+    tick(annotate.channels, 3)
+    assert session.channels.chosen == (3,), "after all others were unticked"
     session.channels.choose(None)
     assert annotate.channels.button.text() == "0, 1, 2 of 5 (the first three)"
 

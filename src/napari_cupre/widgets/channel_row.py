@@ -31,7 +31,9 @@ class ChannelRow(DockPart):
         super().__init__(owner)
         self.button = QPushButton()
         self.button.setToolTip(TOOLTIP)
+        self._is_emptied = False
         self.menu = _OpenMenu(self)
+        self.menu.aboutToShow.connect(self._opened)
         self.menu.setToolTipsVisible(True)
         self.button.setMenu(self.menu)
         row = labelled("Channels", self.button)
@@ -51,7 +53,12 @@ class ChannelRow(DockPart):
         self.button.setText(words_of(chosen, count))
         if self.menu.count != count:
             self.menu.fill(count, self._toggled)
-        self.menu.show_chosen(chosen or tuple(range(min(count, MOST_CHANNELS))))
+        if chosen is not None or not self._is_emptied:
+            self.menu.show_chosen(chosen or tuple(range(min(count, MOST_CHANNELS))))
+
+    def _opened(self) -> None:
+        self._is_emptied = False
+        self.refresh()
 
     def _image(self) -> CellImage | None:
         layer = self._session.image
@@ -67,6 +74,10 @@ class ChannelRow(DockPart):
             return
         ticked = tuple(number for number, action in enumerate(self.menu.actions()) if action.isChecked())
         first = tuple(range(min(image.channel_count, MOST_CHANNELS)))
+        # who unticks all is about to tick others; until then the first three are used
+        self._is_emptied = not ticked
+        if self._is_emptied:
+            self.menu.show_chosen(())
         chosen = None if ticked in ((), first) else ticked
         self._owner.attempt(lambda: self._session.channels.choose(chosen))
         self.refresh()
