@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from napari_cupre.cli.main import main
-from napari_cupre.cli.projects import collect_project, with_projects
+from napari_cupre.cli.projects import channels_of, collect_project, with_projects
 from napari_cupre.cli.suggest import split_labelled
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
@@ -69,6 +69,24 @@ def test_the_channels_of_a_project_are_those_of_the_command(
     assert seen == {"a.tif": None, "b.tif": None, "many.tif": (2, 4)}
     main([*command, "--channels", "0"])
     assert seen["many.tif"] == (0,)
+
+
+def test_projects_of_different_channels_are_not_predicted_with_those_of_one(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "many.tif"
+    tifffile.imwrite(file, np.zeros((5, 40, 40), np.uint8), metadata={"axes": "CYX"}, ome=True)
+    for name, channels in (("one", (3,)), ("two", (0, 4)), ("three", None)):
+        with Project.create(tmp_path / name) as made:
+            made.add(file, channels=channels)
+            made.save()
+    one, two, three = (str(tmp_path / f"{name}.cupre") for name in ("one", "two", "three"))
+    assert channels_of([str(project), one, one]) == (3,)  # that one's images have no channels to choose
+    assert channels_of([three, str(project)]) is None
+    for given in ([one, two], [three, one]):
+        assert main(["predict", "cupre", *given, "--out", str(tmp_path / "out")]) == 2
+        assert "--channels" in capsys.readouterr().err
+    assert channels_of([one, two], (1,)) == (1,)
 
 
 def test_of_a_file_of_several_images_those_of_the_project_are_predicted(tmp_path: Path) -> None:
