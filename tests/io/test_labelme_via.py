@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from napari_cupre.cli.main import main
+from napari_cupre.data.rle import encode_labels
 from napari_cupre.errors import InputError
+from napari_cupre.io.annotated import collect_shots
 from napari_cupre.io.images import read_image
 from napari_cupre.io.importers import Frame, import_annotations, read_for_image
 from napari_cupre.io.writers.outlines import trace
@@ -223,6 +225,35 @@ def test_outlines_on_a_turned_photograph_lie_on_its_stored_pixels(
     ]
     via = write(tmp_path / "via.json", {"k": {"filename": f"a.{suffix}", "regions": regions}})
     assert same_cells(read_for_image(via, Frame.of(image), "a"), stored)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_coco_of_a_program_that_turns_photographs_lies_on_their_stored_pixels(
+    orientation: int, tmp_path: Path
+) -> None:
+    """CVAT and Label Studio give the size of the turned photograph; of half a turn the file says nothing."""
+    stored = discs()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray((stored > 0).astype(np.uint8) * 255).save(tmp_path / "a.jpg", exif=exif)
+    shown = np.asarray(ImageOps.exif_transpose(_tagged(Image.fromarray(stored), orientation)))
+    drawn = shown if orientation > 4 else stored
+    ids, rles = encode_labels(drawn)
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": drawn.shape[0], "width": drawn.shape[1]}],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [
+            {"id": int(n), "image_id": 1, "category_id": 1, "segmentation": rle, "iscrowd": 0}
+            for n, rle in zip(ids, rles)
+        ],
+    }
+    path = write(tmp_path / "coco.json", document)
+    said: list[str] = []
+    found = read_for_image(path, Frame.of(read_image(tmp_path / "a.jpg")), "a", on_note=said.append)
+    assert same_cells(found, stored)
+    assert any("turned back" in sentence for sentence in said) == (orientation > 4)
+    (shot,) = collect_shots(str(tmp_path / "a.jpg"), str(path)).shots
+    assert same_cells(shot.labels, stored)
 
 
 def _tagged(picture: Image.Image, orientation: int) -> Image.Image:

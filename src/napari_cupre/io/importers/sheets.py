@@ -44,7 +44,7 @@ from napari_cupre.io.importers.labelme import is_labelme, labelme_image, labelme
 from napari_cupre.io.importers.shapes import Shape, paint_shapes
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
 from napari_cupre.io.importers.suspects import check_label_image, scattered_note
-from napari_cupre.io.importers.turning import UPRIGHT, as_stored, orientation_of, shown_size
+from napari_cupre.io.importers.turning import UPRIGHT, as_stored, orientation_of, shown_size, turned_words
 from napari_cupre.io.importers.via import is_via, read_via, via_images
 
 _JSON = (".json", ".geojson", ".json.gz", ".geojson.gz")
@@ -226,10 +226,7 @@ def _paint_turned(path: Path, read: ReadShapes, frame: Frame | None, listeners: 
     result = _paint(
         path, lambda account: as_stored(read(account), frame.plane_shape, orientation), frame, listeners
     )
-    listeners.note(
-        f'"{frame.path.name}" is a photograph that is turned when it is shown: the outlines of "{path.name}" '
-        "are turned back to its pixels, which napari shows as they are stored."
-    )
+    listeners.note(turned_words(frame.path, path))
     return result
 
 
