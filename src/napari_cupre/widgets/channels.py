@@ -60,6 +60,11 @@ class Channels(SessionPart):
             known = next((channels for channels in of_project if channels is not None), None)
             if known is not None or (of_project and not keeper.is_scratch):
                 self.chosen = known
+            if known is not None and len({*of_project} - {None}) > 1:  # a program gave each its own
+                listed = ", ".join(map(str, known))
+                keeper.tell(
+                    f"The images of this project used different channels: from now on all use {listed}."
+                )
         self._spread()
 
     def _spread(self) -> None:
