@@ -2,6 +2,7 @@
 
     python benchmarks/loop.py --kinds fluorescence histology --rounds 3 --minutes 0.5 --seeds 0 1 2 \
         --out benchmarks/results/loop.csv
+    python benchmarks/loop.py --kinds mixed_nuclei --pool 24 --arms suggested+correct random+correct ...
     python benchmarks/loop.py --table --out benchmarks/results/loop.csv
 
 In each round the user takes a new image of the pool, annotates --cells cells of a field of it, and the best
@@ -10,6 +11,9 @@ model so far is trained on all that is annotated. Arms:
 - `suggested+correct`: the image that `suggest` ranks first; guesses of the model are corrected;
 - `random+correct`: any image; the same;
 - `random+draw`: any image; every cell is drawn from nothing.
+
+`mixed_nuclei` is a folder of fluorescence in which every fourth image is stained histology; it is tested on
+--tests images of each.
 
 Correcting: the oracle looks at every guess of the field, deletes what is no cell, keeps an outline whose IoU
 with the cell is 0.75 or more, clicks on a cell that was missed and keeps what the click gives by the same
@@ -41,6 +45,9 @@ from split import LABELLED, data_folder
 POINT_S, PRESS_S, STEER_S, LOOK_S = 1.1, 0.2, 0.017, 0.5
 SCREEN_PX = 60
 GOOD_IOU = 0.75
+MIXED = {"mixed_nuclei": (("fluorescence", 0.75), ("histology", 0.25))}
+"""Kinds of image in one folder, with their shares; all of BBBC038."""
+
 ARMS = ("suggested+correct", "random+correct", "random+draw")
 KEY = ("model", "part", "kind", "arm", "seed", "minutes", "cells_a_round", "round")
 FIELDS = [
@@ -79,7 +86,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = simulation_parser(__doc__)
+    parser = simulation_parser(__doc__, MIXED)
     parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=10, help="annotated in a round")
@@ -97,9 +104,15 @@ class Loop:
         from napari_cupre.model.zoo import open_model
 
         self.case, self.options, self.kind = case, options, str(case["kind"])
-        pool, self.tests = parts(self.kind, options.part, options.tests)
         self.rng = np.random.default_rng(case["seed"])
-        self.left = [str(x) for x in self.rng.permutation(pool)[: options.pool]]
+        self.tests: list[str] = []
+        self.left: list[str] = []
+        for kind, share in MIXED.get(self.kind, ((self.kind, 1.0),)):
+            pool, tests = parts(kind, options.part, options.tests)
+            self.tests += tests
+            self.left += map(str, self.rng.permutation(pool)[: round(share * options.pool)])
+        if self.kind in MIXED:
+            self.left = list(map(str, self.rng.permutation(self.left)))
         self.model = open_model(options.model, "cpu")
         self.figures = tested(self.model, self.kind, self.tests)
         self.done: list[str] = []

@@ -100,7 +100,7 @@ class TimmForTorchvision(BackboneWithFPN):
         self.out_channels = config.fpn_channels
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return self.fpn({str(level): maps for level, maps in enumerate(self.body(images))})
+        return self.fpn(self.body(images))
 
 
 def plain_step(name: str, device: str, fields: list[FieldBatch]) -> Callable[[], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,13 @@ def rows_of(path: Path, case: Row) -> list[dict[str, str]]:
     return [row for row in read_rows(path) if all(row[key] == str(value) for key, value in case.items())]
 
 
-def simulation_parser(description: str | None) -> argparse.ArgumentParser:
+def simulation_parser(description: str | None, more_kinds: Iterable[str] = ()) -> argparse.ArgumentParser:
     """A parser of what every simulation asks for: model, kinds, seeds, part, threads and file."""
     parser = script_parser(description)
     parser.add_argument("--model", default="cupre")
-    parser.add_argument("--kinds", nargs="+", default=["fluorescence"], choices=[*TEST_SIZES, *LABELLED])
+    parser.add_argument(
+        "--kinds", nargs="+", default=["fluorescence"], choices=[*TEST_SIZES, *LABELLED, *more_kinds]
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--part", default="dev", choices=["test", "dev"])
     parser.add_argument("--threads", type=int, default=1)

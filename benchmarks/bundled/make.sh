@@ -23,6 +23,11 @@ stage cells-7 7-cells.yaml
 [ -f runs/sources/pseudo.json ] || python benchmarks/bundled/pseudo.py runs/cupre-2/model.safetensors \
     runs/sources/pseudo.json --exclude runs/sources/kept_back.txt --images 642
 stage cupre-8 8-cupre.yaml
-python benchmarks/bundled/publish.py cupre runs/cupre-8/model.safetensors
-python benchmarks/bundled/publish.py cells runs/cells-7/model.safetensors
-python benchmarks/bundled/publish.py nuclei runs/nuclei-6/model.safetensors
+[ -f runs/sources/pseudo_8.json ] || python benchmarks/bundled/pseudo.py runs/cupre-8/model.safetensors \
+    runs/sources/pseudo_8.json --exclude runs/sources/kept_back.txt --images 1046
+stage cupre-9 9-cupre.yaml
+stage cells-10 10-cells.yaml
+stage nuclei-11 11-nuclei.yaml
+python benchmarks/bundled/publish.py cupre runs/cupre-9/model.safetensors
+python benchmarks/bundled/publish.py cells runs/cells-10/model.safetensors
+python benchmarks/bundled/publish.py nuclei runs/nuclei-11/model.safetensors

@@ -135,6 +135,19 @@ def test_tidy_keeps_the_largest_part_and_fills_pinholes() -> None:
     np.testing.assert_array_equal(np.bincount(labels.ravel()), area)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_tidy_fills_holes_of_several_pixels(dtype) -> None:
+    """A pixel in the middle of a hole has only neighbours of the hole itself."""
+    labels = np.zeros((30, 40), dtype=dtype)
+    labels[2:22, 2:22] = 7
+    labels[2:22, 22:34] = 9
+    labels[6:9, 6:10] = 0
+    labels[10:12, 21:23] = 0  # between two cells: no hole of either
+    tidy_labels(labels)
+    assert (labels[2:22, 2:21] == 7).all()
+    assert not labels[10:12, 21:23].any()
+
+
 def test_tidy_leaves_held_labels_and_large_holes() -> None:
     labels = np.zeros((30, 30), dtype=np.int32)
     labels[2:20, 2:20] = 1

@@ -13,7 +13,7 @@ from napari_cupre.io.coco_index import CocoImage, CocoIndex
 from napari_cupre.io.file_names import NameTable, parts_of
 from napari_cupre.io.images import read_image
 from napari_cupre.io.inputs import expand
-from napari_cupre.io.recent import Recent
+from napari_cupre.io.lru import Recent
 from napari_cupre.io.windows import image_sizes
 
 

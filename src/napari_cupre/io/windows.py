@@ -15,7 +15,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.data.normalise import Stretch
 from napari_cupre.io.images import read_image, scenes
 from napari_cupre.io.inputs import images_in
-from napari_cupre.io.recent import Recent
+from napari_cupre.io.lru import Recent
 
 
 @dataclass

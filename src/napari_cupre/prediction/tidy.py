@@ -81,7 +81,7 @@ def _holes(
     highest = np.zeros(len(part_area), dtype=np.int64)
     lowest = np.full(len(part_area), np.iinfo(np.int64).max)
     np.maximum.at(highest, part, around.max(axis=0))
-    np.minimum.at(lowest, part, np.where(around > 0, around, np.iinfo(np.int64).max).min(axis=0))
+    np.minimum.at(lowest, part, np.where(around > 0, around, np.iinfo(around.dtype).max).min(axis=0))
     candidates = np.flatnonzero(small & (highest == lowest))
     fits = part_area[candidates] <= np.maximum(MIN_AREA, HOLE_SHARE * area[highest[candidates]])
     return [(int(part), int(highest[part])) for part in candidates[fits]]

@@ -160,7 +160,7 @@ class PretrainSettings:
     workers : int or None
         Loader processes for each of the two data streams; None = set by the number of processors.
     cache : int
-        Decoded images of each labelled source that every loader process keeps, MB.
+        Decoded images that each loader process keeps, MB for all labelled sources together.
     device : str
         Where to compute: auto, cpu, cuda or mps.
     precision : {"auto", "32-true", "bf16-mixed"}
@@ -217,7 +217,7 @@ class PretrainSettings:
     checkpoint_minutes: Positive = 3.0
     log_every: PositiveInt = 10
     workers: NotNegativeInt | None = None
-    cache: NotNegativeInt = 256
+    cache: NotNegativeInt = 512
     device: str = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     devices: PositiveInt = 1

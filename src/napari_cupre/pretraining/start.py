@@ -98,7 +98,7 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
     """
     sources = Sources([], [], [])
     for spec in settings.source:
-        coco = CocoSource(spec.json, spec.images, settings.cache * 2**20)
+        coco = CocoSource(spec.json, spec.images, settings.cache * 2**20 // len(settings.source))
         sources.notices += coco.notices
         trained, held = split_numbers(len(coco), stream_seed(settings.seed, "held out"))
         wanted = diameter if spec.scaled else None

@@ -30,7 +30,7 @@ MOST_TOLD = 4
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """An image that annotation may belong to: in a layer, or only in the project.
 
     Attributes
@@ -58,13 +58,13 @@ class Imported(Event):
     `stored` has the cells for an image that no layer shows; `project` is where they belong.
     """
 
-    target: Target
+    target: Destination
     labels: np.ndarray
     project: Project | None = None
     stored: Cells | None = None
 
 
-def targets_of(session: Session) -> list[Target]:
+def targets_of(session: Session) -> list[Destination]:
     """Return the images of the window and of the project; the chosen one first."""
     project, found = session.keeper.project, []
     for item in session.queue.items():
@@ -81,7 +81,7 @@ def targets_of(session: Session) -> list[Target]:
         else:
             continue
         every = dict.fromkeys(each for name in names for each in (name, image_stem(name)))
-        found.append(Target(tuple(every), read, item.layer, item.stem))
+        found.append(Destination(tuple(every), read, item.layer, item.stem))
     return sorted(found, key=lambda target: target.layer is not session.image)
 
 
@@ -91,7 +91,7 @@ def _of_file(session: Session, layer: Image, file: Path | None) -> CellImage:
 
 
 def read_annotations(
-    paths: Sequence[Path], targets: Sequence[Target], project: Project | None
+    paths: Sequence[Path], targets: Sequence[Destination], project: Project | None
 ) -> Iterator[Event | None]:
     """Read annotations from files or folders; a generator for `Job.start`.
 
@@ -101,7 +101,7 @@ def read_annotations(
     ----------
     paths : Sequence[Path]
         Files or folders.
-    targets : Sequence[Target]
+    targets : Sequence[Destination]
         The images; the chosen one first.
     project : Project or None
         Of the images without a layer.
@@ -159,7 +159,7 @@ def _account(matched: list[str], left_out: list[str], said: list[str], is_many: 
     return " ".join([*parts, *said])
 
 
-def _imported(target: Target, name: str, labels: np.ndarray, project: Project | None) -> Imported:
+def _imported(target: Destination, name: str, labels: np.ndarray, project: Project | None) -> Imported:
     """Return the event for labels that were read.
 
     Raises

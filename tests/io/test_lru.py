@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from napari_cupre.io.recent import Recent
+from napari_cupre.io.lru import Recent
 
 
 def fill(recent: Recent[str, bytes], names: str, made: list[str]) -> None:
