@@ -61,10 +61,9 @@ class Channels(SessionPart):
             if known is not None or (of_project and not keeper.is_scratch):
                 self.chosen = known
             if known is not None and len({*of_project} - {None}) > 1:  # a program gave each its own
-                listed = ", ".join(map(str, known))
-                keeper.tell(
-                    f"The images of this project used different channels: from now on all use {listed}."
-                )
+                now = f"from now on all use {', '.join(map(str, known))}."
+                said = f"The images of this project used different channels: {now}"
+                keeper.tell(" ".join(filter(None, [keeper.notice, said])))
         self._spread()
 
     def _spread(self) -> None:
