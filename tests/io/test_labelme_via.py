@@ -19,7 +19,7 @@ from napari_cupre.cli.main import main
 from napari_cupre.data.rle import encode_labels
 from napari_cupre.errors import InputError
 from napari_cupre.io.annotated import collect_shots
-from napari_cupre.io.images import read_image
+from napari_cupre.io.images import read_image, read_labels
 from napari_cupre.io.importers import Frame, import_annotations, read_for_image
 from napari_cupre.io.writers.outlines import trace
 
@@ -294,3 +294,29 @@ def test_a_folder_of_labelme_files_is_imported_at_once(tmp_path: Path) -> None:
     found = import_annotations(tmp_path)
     assert sorted(found) == ["a", "b"]
     assert same_cells(found["b"], labels)
+
+
+def test_a_labelme_file_without_an_outline_may_say_that_there_is_no_cell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "annotations"
+    folder.mkdir()
+    write(folder / "a.json", labelme(as_polygons(discs()), image="a.jpg"))
+    write(folder / "b.json", labelme([], image="b.jpg"))
+    command = ["import", str(folder), "--out", str(tmp_path / "out")]
+    main(command)
+    assert "b.json" in capsys.readouterr().err
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.tif"]
+    assert main([*command, "--keep-empty"]) == 0
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
+    assert not read_labels(tmp_path / "out" / "b.tif").any()
+
+
+def test_a_circle_beyond_all_numbers_is_damaged(tmp_path: Path) -> None:
+    square = {"name": "polygon", "all_points_x": [5, 15, 15, 5], "all_points_y": [5, 5, 15, 15]}
+    beyond = {"name": "ellipse", "cx": 1e308, "cy": 5, "rx": 1e308, "ry": 2}
+    regions = [{"shape_attributes": square}, {"shape_attributes": beyond}]
+    path = write(tmp_path / "via.json", {"a": {"filename": "a.png", "regions": regions}})
+    said: list[str] = []
+    assert import_annotations(path, (60, 80), on_partial=said.append)["a"].max() == 1
+    assert "1 is damaged" in said[0]

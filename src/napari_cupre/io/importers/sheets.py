@@ -185,7 +185,7 @@ def _json_sheets(path: Path, keep_empty: bool, listeners: Listeners) -> list[She
             f'"{path}" is a bare list of COCO annotations: give the JSON that also lists their "images".'
         )
     if is_labelme(document):
-        return [_labelme_sheet(path, document)]
+        return [_labelme_sheet(path, document, keep_empty)]
     if is_via(document):
         return _via_sheets(path, document, keep_empty)
     if not isinstance(document, dict) or not {"annotations", "images"} & set(document):
@@ -196,11 +196,14 @@ def _json_sheets(path: Path, keep_empty: bool, listeners: Listeners) -> list[She
     return coco_sheets(path, keep_empty=keep_empty, listeners=listeners)
 
 
-def _labelme_sheet(path: Path, document: dict[str, Any]) -> Sheet:
+def _labelme_sheet(path: Path, document: dict[str, Any], keep_empty: bool) -> Sheet:
     """Make the sheet of a LabelMe JSON, which names its image and says its size."""
     named, size = labelme_image(document), labelme_size(document)
     read = partial(read_labelme, {"shapes": document["shapes"]})  # without the pixels of the image
     names = tuple(dict.fromkeys([*(unique_stems([named]) if named else ()), *label_names(path)]))
+    if keep_empty and not document["shapes"]:
+        blank = partial(_background, size=size)
+        return Sheet(names, path, blank, needs_image=size is None, says_whose=bool(named))
     if size is None:
         turned = partial(_paint_turned, path, read)
         return Sheet(names, path, turned, needs_image=True, says_whose=bool(named))
@@ -248,8 +251,9 @@ def _via_sheets(path: Path, document: dict[str, Any], keep_empty: bool) -> list[
     ]
 
 
-def _background(frame: Frame | None, listeners: Listeners) -> Result:
-    """Return labels without a cell, in the size of the image."""
+def _background(frame: Frame | None, listeners: Listeners, size: tuple[int, int] | None = None) -> Result:
+    """Return labels without a cell, in the size of the image, or else in that which the file says."""
+    frame = Frame(size) if frame is None and size is not None else frame
     assert frame is not None
     return Result(np.zeros(frame.shape, np.int32), frame)
 
