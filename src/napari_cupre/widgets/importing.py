@@ -36,7 +36,7 @@ class Destination:
     Attributes
     ----------
     names : tuple[str, ...]
-        What it may be called in a file, the name that a person sees first.
+        What it is called, with or without the ending of its file; the name that a person sees first.
     read : Callable[[], CellImage]
         Opens it, in the worker thread.
     layer : Image or None
@@ -67,21 +67,20 @@ class Imported(Event):
 def targets_of(session: Session) -> list[Destination]:
     """Return the images of the window and of the project; the chosen one first."""
     project, found = session.keeper.project, []
+    entries = {} if project is None else {entry.stem: entry for entry in project.images}
     for item in session.queue.items():
         if item.layer is not None:
             layer = item.layer
             file = source_path(layer)
             names = [item.name, layer.name, *([] if file is None else [file.name])]
             read: Callable[[], CellImage] = partial(_of_file, session, layer, file)
-        elif project is not None and item.stem is not None:
-            entry = project.image(item.stem)
+        elif project is not None and (entry := entries.get(item.stem or "")) is not None:
             whole = not entry.plane and entry.field is None and entry.series is None
-            names = [item.stem, *([Path(entry.path).name] if whole else [])]
+            names = [entry.stem, *([entry.path.rpartition("/")[2]] if whole else [])]
             read = partial(project.pixels, entry)
         else:
             continue
-        every = dict.fromkeys(each for name in names for each in (name, image_stem(name)))
-        found.append(Destination(tuple(every), read, item.layer, item.stem))
+        found.append(Destination(tuple(dict.fromkeys(names)), read, item.layer, item.stem))
     return sorted(found, key=lambda target: target.layer is not session.image)
 
 
@@ -122,7 +121,10 @@ def read_annotations(
         labels = read_for_image(paths[0], Frame.of(image), targets[0].names[0], said.append, said.append)
         taken: Iterable[tuple[int, str, np.ndarray]] = [(0, paths[0].name, labels)]
     else:
-        names = [target.names for target in targets]
+        names = [
+            tuple(dict.fromkeys(each for name in target.names for each in (name, image_stem(name))))
+            for target in targets
+        ]
         listeners = Listeners(said.append, said.append)
         taken = read_for_images(
             sheets, names, lambda number: Frame.of(targets[number].read()), left_out.append, listeners
@@ -214,7 +216,7 @@ def take_up(session: Session, event: Imported) -> None:
     elif now is not None:
         now.apply(exchanged(now, event.labels, verb="Import cells"))
     session.keeper.touch()
-    session.queue.look_again()
+    session.queue.look_at(target.stem)
 
 
 def take_over(session: Session, image: Image, labels: np.ndarray) -> Labels:
