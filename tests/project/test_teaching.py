@@ -410,3 +410,15 @@ def test_an_answered_question_is_not_asked_again(project: Project) -> None:
     (question,) = questions(cells, entry)
     entry.answered = (question.key,)
     assert not questions(cells, entry)
+
+
+def test_a_model_called_like_a_round_is_an_origin_too(project: Project) -> None:
+    add(project, "a", row_of_cells(3))
+    assert rounds.origin(project) == "cupre"
+    for parent in ("v2", "v1"):
+        rounds.next_model(project).parent.mkdir(exist_ok=True)
+        rounds.next_model(project).write_bytes(b"weights")
+        rounds.add_round(project, parent)
+    assert rounds.origin(project) == "v2", "a person's model: no round is older than the first"
+    rounds.delete_round(project, 1)
+    assert rounds.origin(project) == "cupre", "the first round is gone, and with it where it came from"
