@@ -361,8 +361,11 @@ def column_of_cells() -> np.ndarray:
 
 
 @pytest.mark.parametrize("around", [State.GUESS, State.CHECKED])
-def test_a_cell_drawn_in_a_plane_of_a_joined_one_is_asked_about(around: State) -> None:
-    cells = Cells.of(column_of_cells(), {1: around, 2: State.EDITED})
+@pytest.mark.parametrize("crumbs", [0, 3])
+def test_a_cell_drawn_in_a_plane_of_a_joined_one_is_asked_about(around: State, crumbs: int) -> None:
+    labels = column_of_cells()
+    labels[2, 5, 5 : 5 + crumbs] = 1  # an eraser left them
+    cells = Cells.of(labels, {1: around, 2: State.EDITED})
     assert kinds(cells) == [Kind.GAP], "and not whether the joined one is two cells"
     assert mend(cells, "Join").numbers() == [1]
     assert cells.rows[1].state is State.EDITED

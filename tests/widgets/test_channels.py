@@ -161,3 +161,4 @@ def test_channels_have_the_names_of_their_stains(
     qtbot.waitUntil(lambda: is_told() and row.button.text() == "DAPI && PI", timeout=WAIT)
     low, high = session.image.contrast_limits
     assert (low, high) == pytest.approx((0, 127), abs=2), "of the channel that is used"
+    assert viewer.dims.current_step[0] == 2, "which is on show"

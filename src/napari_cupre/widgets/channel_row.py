@@ -91,7 +91,7 @@ class ChannelRow(DockPart):
         if image is None:
             return
         if is_on:
-            self._show(image, number)
+            self._session.channels.show(number)
         ticked = tuple(number for number, action in enumerate(self.menu.actions()) if action.isChecked())
         first = tuple(range(min(image.channel_count, MOST_CHANNELS)))
         # who unticks all is about to tick others; until then the first three are used
@@ -101,16 +101,6 @@ class ChannelRow(DockPart):
         chosen = None if ticked in ((), first) else ticked
         self._owner.attempt(lambda: self._session.channels.choose(chosen))
         self.refresh()
-
-    def _show(self, image: CellImage, number: int) -> None:
-        """Move the slider to a channel that was ticked, so that a person sees what the network will see."""
-        layer, dims = self._session.image, self._session.viewer.dims
-        if layer is None:
-            return
-        place = image.axes.index("C")
-        at = [0.0] * layer.ndim
-        at[place] = number
-        dims.set_point(dims.ndim - layer.ndim + place, layer.data_to_world(at)[place])
 
 
 class _OpenMenu(QMenu):
