@@ -15,9 +15,9 @@ from napari_cupre.model.checkpoint import read_model, save_model
 from napari_cupre.model.zoo import SHIPPED, bundled_path
 
 PARENTS = {
-    "cupre": "cupre-2, AMT2 from cupre-1, which was supervised on the source from ImageNet weights",
-    "cells": "cells-4, supervised on the same labelled sets from cells-3",
-    "nuclei": "nuclei-5, supervised on the same images from cells",
+    "cupre": "cupre-8, AMT2 from cupre-2, AMT2 from cupre-1, supervised on the source from ImageNet weights",
+    "cells": "cells-7, supervised on the same labelled sets from cells-4",
+    "nuclei": "nuclei-6, supervised on the same images from nuclei-5",
 }
 RESULTS = Path(__file__).parents[1] / "results" / "shipped.csv"
 LICENCE = "BSD-3-Clause; the backbone began at ImageNet weights under Apache-2.0; see weights/LICENSE.txt"

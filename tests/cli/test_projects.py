@@ -12,10 +12,11 @@ import pytest
 import tifffile
 
 from napari_cupre.cli.main import main
-from napari_cupre.cli.projects import collect_project, with_projects
+from napari_cupre.cli.projects import channels_of, collect_project, with_projects
 from napari_cupre.cli.suggest import split_labelled
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
+from napari_cupre.evaluation.places import Candidate
 from napari_cupre.prediction.onefile import FileJob
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.gestures import place
@@ -69,6 +70,24 @@ def test_the_channels_of_a_project_are_those_of_the_command(
     assert seen == {"a.tif": None, "b.tif": None, "many.tif": (2, 4)}
     main([*command, "--channels", "0"])
     assert seen["many.tif"] == (0,)
+
+
+def test_projects_of_different_channels_are_not_predicted_with_those_of_one(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "many.tif"
+    tifffile.imwrite(file, np.zeros((5, 40, 40), np.uint8), metadata={"axes": "CYX"}, ome=True)
+    for name, channels in (("one", (3,)), ("two", (0, 4)), ("three", None)):
+        with Project.create(tmp_path / name) as made:
+            made.add(file, channels=channels)
+            made.save()
+    one, two, three = (str(tmp_path / f"{name}.cupre") for name in ("one", "two", "three"))
+    assert channels_of([str(project), one, one]) == (3,)  # that one's images have no channels to choose
+    assert channels_of([three, str(project)]) is None
+    for given in ([one, two], [three, one]):
+        assert main(["predict", "cupre", *given, "--out", str(tmp_path / "out")]) == 2
+        assert "--channels" in capsys.readouterr().err
+    assert channels_of([one, two], (1,)) == (1,)
 
 
 def test_of_a_file_of_several_images_those_of_the_project_are_predicted(tmp_path: Path) -> None:
@@ -125,3 +144,41 @@ def test_what_a_project_says_itself_is_not_said_twice(project: Path, tmp_path: P
     args = Namespace(labels=str(project), images=".", partial=True, regions=None, axes=None, series=None)
     with pytest.raises(InputError, match="already stores"):
         _collect(args)
+
+
+def test_images_without_annotation_are_seen_like_those_of_the_project(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training, and the rating of what to annotate next, see the channels of the project."""
+    from napari_cupre.cli.finetune import _collect
+    from napari_cupre.service.beside import RateRequest
+    from napari_cupre.service.rating import Rating
+
+    folder = tmp_path / "more"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 200, (5, 40, 40)).astype(np.uint8)
+    tifffile.imwrite(folder / "many.tif", pixels, metadata={"axes": "CYX"}, ome=True)
+    with Project.open(project) as opened:
+        for entry in opened.images:
+            entry.channels = (3,)
+        opened.save()
+    given = {"images": str(project), "labels": str(project), "unlabelled": [str(folder)]}
+    args = Namespace(**given, partial=False, regions=None, axes=None, series=None, limit=None, seed=0)
+    (shot,) = [each for each in _collect(args).shots if each.is_unlabelled]
+    alone = CellImage.from_array(pixels[3], "YX").normalised()
+    np.testing.assert_array_equal(shot.image, alone)
+    seen: dict[str, tuple[int, ...] | None] = {}
+
+    def look(candidates: list[Candidate], *args: object, **more: object) -> Iterator[object]:
+        seen.update({each.name: each.read().channels for each in candidates})
+        raise InputError("enough")
+        yield
+
+    monkeypatch.setattr("napari_cupre.evaluation.suggestions.suggest", look)
+    request = RateRequest("cupre", str(project), {"loose": str(folder / "many.tif")}, "cpu", channels=(3,))
+    with pytest.raises(InputError, match="enough"):
+        list(Rating(request).events())
+    assert seen == {"a": (3,), "b": (3,), "loose": (3,)}
+    seen.clear()
+    assert main(["suggest", str(folder), "--labelled", str(project), "--model", "cupre"]) == 2
+    assert seen[str(folder / "many.tif")] == (3,)

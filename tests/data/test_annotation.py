@@ -45,7 +45,9 @@ def labels():
     return labels
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, np.int64, np.float32, np.float64, bool])
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.int8, np.uint64, np.int64, np.float16, np.float32, np.float64, bool]
+)
 def test_labels_of_any_type(dtype):
     values = np.array([[0, 1], [1, 0]] if dtype is bool else [[0, 1], [100, 0]], dtype)
     result = as_labels(values)

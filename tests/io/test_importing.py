@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+import unicodedata
+from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
@@ -12,7 +15,9 @@ from export_fakes import discs
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.importers import import_annotations
+from napari_cupre.io.importers import Frame, import_annotations, read_for_images, sheets_of
+from napari_cupre.io.importers.sheet import Sheet
+from napari_cupre.io.tiff import write_labels
 
 
 def save_seg(path, **more):
@@ -32,8 +37,6 @@ def save_seg(path, **more):
 
 
 def test_cellpose_masks_are_read(tmp_path):
-    from pathlib import Path
-
     save_seg(tmp_path / "field_seg.npy", model_path=Path("models/cyto"))
     labels = import_annotations(tmp_path / "field_seg.npy")["field"]
     assert labels.dtype == np.int32
@@ -224,3 +227,34 @@ def test_what_is_no_annotation_is_said(name, tmp_path):
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(InputError, match=name):
         import_annotations(tmp_path / name)
+
+
+def test_annotations_of_several_images_are_matched_by_name(tmp_path: Path) -> None:
+    """Names of two images are said to be doubtful; capitals and accents may be written in another way."""
+    labels = np.zeros((8, 9), np.int32)
+    labels[2:6, 2:6] = 1
+    accented = unicodedata.normalize("NFD", "Zelle é")
+    for name in ("a", "b", "WELL_1", accented, "nowhere"):
+        write_labels(tmp_path / f"{name}_masks.tif", labels)
+    images = [
+        ("a", "b.tif", "b"),
+        ("b_2", "b.tif", "b"),
+        ("well_1",),
+        (unicodedata.normalize("NFC", accented),),
+    ]
+    said: list[str] = []
+    sheets = sheets_of(sorted(tmp_path.iterdir()), said.append)
+    found = read_for_images(sheets, images, lambda number: Frame(labels.shape), said.append)
+    assert sorted(number for number, _, _ in found) == [0, 2, 3]
+    assert [sentence.split(":")[0] for sentence in said] == ['"nowhere_masks.tif"', '"b_masks.tif"']
+    assert "no image here is called nowhere" in said[0]
+    assert "more than one image here is called b; show the right one" in said[1]
+
+
+def test_thousands_of_annotations_are_matched_at_once() -> None:
+    count = 5_000
+    sheets = [Sheet((f"image {n}",), Path("many.json"), lambda frame, told: None) for n in range(count)]
+    images = [(f"image {n}.tif", f"image {n}") for n in range(count, 2 * count)]
+    began = time.process_time()
+    assert not list(read_for_images(sheets, images, lambda number: Frame((1, 1)), lambda sentence: None))
+    assert time.process_time() - began < 2

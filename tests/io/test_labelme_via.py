@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from napari_cupre.cli.main import main
+from napari_cupre.data.rle import encode_labels
 from napari_cupre.errors import InputError
-from napari_cupre.io.images import read_image
+from napari_cupre.io.annotated import collect_shots
+from napari_cupre.io.images import read_image, read_labels
 from napari_cupre.io.importers import Frame, import_annotations, read_for_image
 from napari_cupre.io.writers.outlines import trace
 
@@ -226,6 +228,35 @@ def test_outlines_on_a_turned_photograph_lie_on_its_stored_pixels(
     assert same_cells(read_for_image(via, Frame.of(image), "a"), stored)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_coco_of_a_program_that_turns_photographs_lies_on_their_stored_pixels(
+    orientation: int, tmp_path: Path
+) -> None:
+    """CVAT and Label Studio give the size of the turned photograph; of half a turn the file says nothing."""
+    stored = discs()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray((stored > 0).astype(np.uint8) * 255).save(tmp_path / "a.jpg", exif=exif)
+    shown = np.asarray(ImageOps.exif_transpose(_tagged(Image.fromarray(stored), orientation)))
+    drawn = shown if orientation > 4 else stored
+    ids, rles = encode_labels(drawn)
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": drawn.shape[0], "width": drawn.shape[1]}],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [
+            {"id": int(n), "image_id": 1, "category_id": 1, "segmentation": rle, "iscrowd": 0}
+            for n, rle in zip(ids, rles)
+        ],
+    }
+    path = write(tmp_path / "coco.json", document)
+    said: list[str] = []
+    found = read_for_image(path, Frame.of(read_image(tmp_path / "a.jpg")), "a", on_note=said.append)
+    assert same_cells(found, stored)
+    assert any("turned back" in sentence for sentence in said) == (orientation > 4)
+    (shot,) = collect_shots(str(tmp_path / "a.jpg"), str(path)).shots
+    assert same_cells(shot.labels, stored)
+
+
 def _tagged(picture: Image.Image, orientation: int) -> Image.Image:
     picture.getexif()[0x0112] = orientation
     return picture
@@ -263,3 +294,29 @@ def test_a_folder_of_labelme_files_is_imported_at_once(tmp_path: Path) -> None:
     found = import_annotations(tmp_path)
     assert sorted(found) == ["a", "b"]
     assert same_cells(found["b"], labels)
+
+
+def test_a_labelme_file_without_an_outline_may_say_that_there_is_no_cell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "annotations"
+    folder.mkdir()
+    write(folder / "a.json", labelme(as_polygons(discs()), image="a.jpg"))
+    write(folder / "b.json", labelme([], image="b.jpg"))
+    command = ["import", str(folder), "--out", str(tmp_path / "out")]
+    main(command)
+    assert "b.json" in capsys.readouterr().err
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.tif"]
+    assert main([*command, "--keep-empty"]) == 0
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
+    assert not read_labels(tmp_path / "out" / "b.tif").any()
+
+
+def test_a_circle_beyond_all_numbers_is_damaged(tmp_path: Path) -> None:
+    square = {"name": "polygon", "all_points_x": [5, 15, 15, 5], "all_points_y": [5, 5, 15, 15]}
+    beyond = {"name": "ellipse", "cx": 1e308, "cy": 5, "rx": 1e308, "ry": 2}
+    regions = [{"shape_attributes": square}, {"shape_attributes": beyond}]
+    path = write(tmp_path / "via.json", {"a": {"filename": "a.png", "regions": regions}})
+    said: list[str] = []
+    assert import_annotations(path, (60, 80), on_partial=said.append)["a"].max() == 1
+    assert "1 is damaged" in said[0]

@@ -42,7 +42,7 @@ def test_of_a_large_image_a_place_is_taken_and_of_many_images_some() -> None:
     assert shot.image.shape == (SIDE, 64, 3)
     assert shot.name == "large"
     small = CellImage.from_array(np.arange(64.0).reshape(8, 8), "YX")
-    sources = [(f"{number}", lambda: small, None) for number in range(MOST + 5)]
+    sources = [(f"{number}", lambda: small) for number in range(MOST + 5)]
     names = [shot.name for shot in places(sources, 0, print)]
     assert len(set(names)) == MOST
     assert names != [str(number) for number in range(MOST)]

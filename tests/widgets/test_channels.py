@@ -162,3 +162,21 @@ def test_channels_have_the_names_of_their_stains(
     low, high = session.image.contrast_limits
     assert (low, high) == pytest.approx((0, 127), abs=2), "of the channel that is used"
     assert viewer.dims.current_step[0] == 2, "which is on show"
+
+
+def test_a_project_of_different_channels_says_which_are_used_now(
+    no_engine: None, workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    import tifffile
+
+    with Project.create(tmp_path / "plate.cupre") as project:
+        for number, channels in enumerate(((3,), None, (0, 1))):
+            file = tmp_path / f"well {number}.tif"
+            tifffile.imwrite(file, five_channels() + number, metadata={"axes": "CYX"}, ome=True)
+            project.add(file, channels=channels)
+        project.save()
+    session = workbench.annotate.session
+    session.keeper.open(tmp_path / "plate.cupre")
+    qtbot.waitUntil(lambda: session.image is not None and not session.queue.is_busy, timeout=WAIT)
+    assert session.channels.chosen == (3,)
+    assert "used different channels: from now on all use 3." in session.keeper.notice

@@ -40,7 +40,12 @@ def session(workbench: Any, no_engine: None, tmp_path: Path, discs: Any, qtbot: 
 
 
 def test_files_go_to_the_images_they_are_named_after(
-    workbench: Any, session: Any, tmp_path: Path, discs: Any, qtbot: Any
+    workbench: Any,
+    session: Any,
+    tmp_path: Path,
+    discs: Any,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = tmp_path / "annotations"
     files.mkdir()
@@ -52,6 +57,8 @@ def test_files_go_to_the_images_they_are_named_after(
     names = ("well_3.tif", "well_4.tif", "gone.tif")
     listed = {name: {"filename": name, "regions": regions} for name in names}
     (files / "via.json").write_text(json.dumps(listed))
+    counted: list[Any] = []
+    monkeypatch.setattr("napari_cupre.widgets.queueing.queue", counted.append)
     workbench.annotate.import_files(*sorted(files.iterdir()))
     qtbot.waitUntil(lambda: session.importing.status.state is RunState.DONE, timeout=WAIT)
     said = workbench.annotate.message.text
@@ -64,6 +71,9 @@ def test_files_go_to_the_images_they_are_named_after(
     with Project.open(session.keeper.project.folder, look_only=True) as stored:
         counts = {f"well_{n}": stored.cells(f"well_{n}").count(State.EDITED) for n in range(1, 7)}
     assert counts == {"well_1": 36, "well_2": 0, "well_3": 1, "well_4": 1, "well_5": 36, "well_6": 1}
+    items = {item.stem: item for item in session.queue.items()}
+    qtbot.waitUntil(lambda: session.queue.state(items["well_5"]) == "36 cells, 36 checked", timeout=WAIT)
+    assert not counted, "all images are counted again for each one, which takes forever for thousands"
 
 
 def test_two_annotations_of_one_image_are_not_chosen_between(

@@ -242,7 +242,7 @@ def _collect(args: argparse.Namespace) -> Collected:
 
 def _add_unlabelled(args: argparse.Namespace, collected: Collected) -> None:
     """Add the images of --unlabelled that are not annotated; what cannot be read is named."""
-    from napari_cupre.cli.projects import with_projects
+    from napari_cupre.cli.projects import channels_of, with_projects
     from napari_cupre.io.unannotated import unannotated
 
     def refused(said: str) -> None:
@@ -250,4 +250,5 @@ def _add_unlabelled(args: argparse.Namespace, collected: Collected) -> None:
         collected.left_out.append(said)
 
     annotated = {shot.name for shot in collected.shots}
-    collected.shots += unannotated(with_projects(args.unlabelled), args.seed, annotated, refused)
+    paths, channels = with_projects(args.unlabelled), channels_of([args.labels, *args.unlabelled])
+    collected.shots += unannotated(paths, args.seed, annotated, refused, channels)

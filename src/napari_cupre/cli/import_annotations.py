@@ -34,7 +34,7 @@ The result is DIR/<stem>.tif, int32, 0 = background, ready for 'finetune' and 'e
 ROIs, GeoJSON and VIA do not contain the size of their image: give --images or --shape. One
 annotation and one image are paired whatever their names, several by their stems
 (a_rois.zip, a.geojson or a_masks.png with a.tif). Labels get the image's pixel size.
-Images that a COCO JSON lists without annotation are left out, because they may not be
+Images that a JSON lists without annotation are left out, because they may not be
 annotated yet; --keep-empty treats them as empty.
 
 The exit code is 2 if a file of a folder, or a shape that may have been meant as a cell,

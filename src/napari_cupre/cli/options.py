@@ -124,7 +124,7 @@ def add_series(parser: argparse.ArgumentParser) -> None:
 def add_keep_empty(parser: argparse.ArgumentParser) -> None:
     """Add `--keep-empty`."""
     parser.add_argument(
-        "--keep-empty", action="store_true", help="treat images without annotation in a COCO JSON as empty"
+        "--keep-empty", action="store_true", help="treat images that a JSON lists without annotation as empty"
     )
 
 

@@ -105,7 +105,7 @@ def _run(args: argparse.Namespace) -> int:
     paths = inputs.paths
     for notice in inputs.notices:
         print(notice, file=sys.stderr)
-    job = replace(_job(args), channels=channels_of(args.images))
+    job = replace(_job(args), channels=channels_of(args.images, args.channels))
     events = predict_files(job, paths, workers=args.workers, scheduler=args.scheduler)
     try:
         last = follow(events, make_listener())

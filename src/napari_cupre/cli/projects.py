@@ -36,13 +36,41 @@ def with_projects(given: Iterable[str]) -> list[str]:
     return list(paths)
 
 
-def channels_of(given: Iterable[str]) -> tuple[int, ...] | None:
-    """Return the channels chosen in the first of the given projects that has a choice; None for none."""
+def channels_of(given: Iterable[str], said: tuple[int, ...] | None = None) -> tuple[int, ...] | None:
+    """Return the channels that the given projects use; None for the first three.
+
+    Parameters
+    ----------
+    given : iterable of str
+        Projects, and files and folders, which have no choice of their own.
+    said : tuple of int or None, optional
+        The channels that the command names; they go first.
+
+    Raises
+    ------
+    InputError
+        If images of several channels use different ones.
+    """
     from napari_cupre.project.place import is_project
 
+    if said is not None:
+        return said
     projects = [project_with_images(path) for path in given if is_project(path)]
-    chosen = (entry.channels for project in projects for entry in project.images)
-    return next((channels for channels in chosen if channels is not None), None)
+    chosen = {entry.channels for project in projects for entry in project.images}
+    if len(chosen) > 1:  # images of one channel have no choice
+        several = (
+            entry.channels
+            for project in projects
+            for entry in project.images
+            if project.pixels(entry).channel_count > 1
+        )
+        chosen = set(several)
+    if len(chosen) > 1:
+        listed = "; ".join(sorted(",".join(map(str, each)) if each else "the first three" for each in chosen))
+        raise InputError(
+            f"The projects use different channels ({listed}): predict one at a time, or give --channels."
+        )
+    return next(iter(chosen), None)
 
 
 def project_with_images(folder: str) -> Project:

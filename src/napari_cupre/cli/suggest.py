@@ -67,13 +67,15 @@ def add_suggest(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from napari_cupre.cli.projects import channels_of
     from napari_cupre.project.place import is_project
 
     projects = [path for path in args.images if is_project(path)]
     files = [path for path in args.images if path not in projects]
     candidates = _of_projects(projects, files, args.model)
     model = args.model or candidates.model
-    found = _look(args, model, candidates.all + _of_files(files, args.series, args.labelled))
+    channels = channels_of([*args.images, *filter(None, [args.labelled])])
+    found = _look(args, model, candidates.all + _of_files(files, args.series, args.labelled, channels))
     for sentence in (*found.notices, *(f"left out: {reason}" for _, reason in found.skipped)):
         print(sentence, file=sys.stderr)
     report(args, found.table(), found.as_dict())
@@ -103,17 +105,19 @@ def _of_projects(folders: list[str], files: list[str], model: str | None) -> _In
     return found
 
 
-def _of_files(given: list[str], series: str | None, labelled: str | None) -> list[Candidate]:
+def _of_files(
+    given: list[str], series: str | None, labelled: str | None, channels: tuple[int, ...] | None
+) -> list[Candidate]:
     """Image files as candidates, and those that are annotated already."""
     from napari_cupre.evaluation.places import of_files
     from napari_cupre.io.inputs import find_inputs
 
     if not given:
-        return of_files(*split_labelled([], labelled))
+        return of_files(*split_labelled([], labelled), channels)
     inputs = find_inputs(given, series)
     for notice in inputs.notices:
         print(notice, file=sys.stderr)
-    return of_files(*split_labelled(inputs.paths, labelled))
+    return of_files(*split_labelled(inputs.paths, labelled), channels)
 
 
 def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], list[Path]]:

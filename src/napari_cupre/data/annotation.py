@@ -234,7 +234,6 @@ def shots_by_plane(
     image: CellImage,
     labels: Any,
     *,
-    channels: Sequence[int] | None = None,
     regions: Sequence[np.ndarray] | None = None,
     background: Any | None = None,
     complete: bool = False,
@@ -246,8 +245,6 @@ def shots_by_plane(
     labels, background : Any
         May be lazy: anything that has `shape` and `reshape` and can be indexed along T and Z. A plane with
         painted background becomes a shot too.
-    channels : Sequence[int] or None, optional
-        Up to three channels to use.
     """
     stack = _over_planes(labels, image)
     painted = None if background is None else _over_planes(background, image)
@@ -260,7 +257,7 @@ def shots_by_plane(
         plane_regions = by_plane.get(position, [])
         if not (complete or plane_regions or numbers.any() or (ground is not None and ground.any())):
             continue
-        plane = image.plane(index, channels)
+        plane = image.plane(index)
         shot = make_shot(
             plane,
             numbers,

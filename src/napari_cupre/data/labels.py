@@ -42,7 +42,7 @@ def as_labels(labels: Any, name: str = "") -> np.ndarray:
         raise InputError(
             f"The labels{of_name(name)} contain negative values: use 0 for background and 1, 2, 3 for cells."
         )
-    if array.max() > np.iinfo(np.int32).max:
+    if int(array.max()) > np.iinfo(np.int32).max:  # in float16 the limit itself would overflow
         values, inverse = np.unique(array, return_inverse=True)
         # 0 stays 0: if the image has no background, the lowest cell must not become background.
         array = inverse.reshape(array.shape) + (values[0] != 0)

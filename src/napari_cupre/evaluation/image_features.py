@@ -116,11 +116,11 @@ def projection_for(model: Model, seed: int = 0) -> torch.Tensor:
     return (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
 
 
-def note_partly(image: CellImage, partly: Partly, channels: Sequence[int] | None = None) -> None:
+def note_partly(image: CellImage, partly: Partly) -> None:
     """Note an image of which only a part is used."""
     if math.prod(image.result_shape[:-2]) > 1:
         partly.setdefault(("several planes", "only the first is used"), []).append(image.name)
-    if image.unseen(channels):
+    if image.unseen():
         partly.setdefault(("many channels", "only the first three are used"), []).append(image.name)
 
 

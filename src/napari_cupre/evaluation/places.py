@@ -35,15 +35,13 @@ class Candidate:
     """An image to suggest, or one that is annotated already.
 
     `read` opens it, and raises `InputError` if it cannot be read. In a large image only the fields in
-    `annotated` count as annotated; empty means everywhere. `channels` are up to three channels to use; None
-    for the first three.
+    `annotated` count as annotated; empty means everywhere.
     """
 
     name: str
     read: Callable[[], CellImage] = field(compare=False)
     is_annotated: bool = False
     annotated: tuple[Field, ...] = ()
-    channels: tuple[int, ...] | None = None
 
     def called(self, name: str) -> Candidate:
         """Return the same image with another name."""
@@ -108,8 +106,7 @@ class Looker:
         if self._latest is None or self._latest[0] is not candidate:
             self._latest = None
             image = candidate.read()
-            channels = candidate.channels
-            self._latest = candidate, image, image.lazy_plane(None, channels), image.stretch(None, channels)
+            self._latest = candidate, image, image.lazy_plane(), image.stretch()
         return self._latest[1:]
 
 
@@ -141,7 +138,9 @@ def fields_in(shape: tuple[int, int]) -> list[Field | None]:
     return [found[number] for number in chosen]
 
 
-def of_files(paths: Sequence[Path], annotated: Sequence[Path] = ()) -> list[Candidate]:
+def of_files(
+    paths: Sequence[Path], annotated: Sequence[Path] = (), channels: tuple[int, ...] | None = None
+) -> list[Candidate]:
     """Return image files as candidates, named by their paths.
 
     Parameters
@@ -150,12 +149,18 @@ def of_files(paths: Sequence[Path], annotated: Sequence[Path] = ()) -> list[Cand
         Files without annotation.
     annotated : sequence of Path, optional
         Annotated files.
+    channels : tuple of int or None, optional
+        Channels to use of images that have them; None for the first three.
     """
     return [
-        Candidate(str(path), partial(read_image, path), is_done)
+        Candidate(str(path), partial(_read, path, channels), is_done)
         for files, is_done in ((paths, False), (annotated, True))
         for path in files
     ]
+
+
+def _read(path: Path, channels: tuple[int, ...] | None) -> CellImage:
+    return replace(read_image(path), channels=channels)
 
 
 def of_project(project: Project) -> Iterator[Candidate]:

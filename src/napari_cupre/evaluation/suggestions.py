@@ -297,7 +297,7 @@ def _compare(candidates: Sequence[Candidate], model: Model, seed: int) -> Genera
             found.skipped.append((candidate.name, str(error)))
         else:
             found.notices += image.notices
-            note_partly(image, partly, candidate.channels)
+            note_partly(image, partly)
             found.places += places
             found.raw += [look_of(small, model, projection) for small in smalls]
             found.thumbnails += [thumbnail_of(small) for small in smalls]

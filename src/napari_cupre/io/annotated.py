@@ -29,6 +29,7 @@ from napari_cupre.io.images import (
 )
 from napari_cupre.io.importers.folders import to_be_imported
 from napari_cupre.io.importers.suspects import check_label_image
+from napari_cupre.io.importers.turning import labels_as_stored
 from napari_cupre.io.inputs import expand
 from napari_cupre.io.pairing import pair_notice
 from napari_cupre.io.region_files import Regions, read_regions
@@ -317,8 +318,10 @@ def _read(
     path: Path, read: ReadTruth, collected: Collected, axes: str | None, single: bool
 ) -> tuple[CellImage, Truth] | None:
     try:
-        truth = read()
-        return _image_for(path, axes, truth[0].shape), truth
+        labels, known = read()
+        image = _image_for(path, axes, labels.shape)
+        turn = functools.partial(labels_as_stored, size=image.plane_shape, path=image.path)
+        return image, (turn(labels), None if known is None else turn(known))
     except InputError as error:
         if single:
             raise

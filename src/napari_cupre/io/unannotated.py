@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,11 @@ from napari_cupre.io.inputs import find_inputs
 MOST, SIDE = 48, 2048
 """Most images to use, and the side in px of the piece of each; there is no time for more."""
 
-Source = tuple[str, Callable[[], CellImage], Sequence[int] | None]
-"""An image's name, a function that reads it, and which of its channels to use."""
+Source = tuple[str, Callable[[], CellImage]]
+"""An image's name, and a function that reads it."""
 
 
-def place_of(
-    image: CellImage, rng: np.random.Generator, channels: Sequence[int] | None = None, name: str = ""
-) -> Shot:
+def place_of(image: CellImage, rng: np.random.Generator, name: str = "") -> Shot:
     """Read a random piece of a random plane of an image, and nothing else.
 
     Raises
@@ -36,8 +36,8 @@ def place_of(
     index = planes[int(rng.integers(len(planes)))]
     corner = [int(rng.integers(max(0, length - SIDE) + 1)) for length in image.plane_shape]
     part = tuple(slice(start, start + SIDE) for start in corner)
-    pixels = np.asarray(image.lazy_plane(index, channels)[part])
-    return Shot.unlabelled(image.stretch(index, channels)(pixels), name or image.name)
+    pixels = np.asarray(image.lazy_plane(index)[part])
+    return Shot.unlabelled(image.stretch(index)(pixels), name or image.name)
 
 
 def places(sources: Sequence[Source], seed: int, refused: Callable[[str], None]) -> Iterable[Shot]:
@@ -50,9 +50,9 @@ def places(sources: Sequence[Source], seed: int, refused: Callable[[str], None])
     """
     rng = np.random.default_rng(seed)
     for number in sorted(rng.permutation(len(sources))[:MOST]):
-        name, read, channels = sources[number]
+        name, read = sources[number]
         try:
-            yield place_of(read(), rng, channels, name)
+            yield place_of(read(), rng, name)
         except Exception as error:  # decoders may raise anything; one damaged file must not end a training
             refused(f"{name} is not learned from: {' '.join(str(error).split())}")
 
@@ -62,6 +62,7 @@ def unannotated(
     seed: int,
     annotated: Collection[str],
     refused: Callable[[str], None],
+    channels: tuple[int, ...] | None = None,
 ) -> list[Shot]:
     """Read one piece of each image behind folders, globs and files.
 
@@ -71,6 +72,8 @@ def unannotated(
         Names of annotated images, which are left out whatever their suffix.
     refused : callable
         See `places`.
+    channels : tuple of int or None, optional
+        Channels to use of images that have them, as of the annotated ones; None for the first three.
 
     Raises
     ------
@@ -83,8 +86,8 @@ def unannotated(
         raise InputError(
             "All images that were given as not annotated are annotated: give others, or leave them out."
         )
-    return list(places([(str(path), _reader(path), None) for path in found], seed, refused))
+    return list(places([(str(path), partial(_read, path, channels)) for path in found], seed, refused))
 
 
-def _reader(path: Path) -> Callable[[], CellImage]:
-    return lambda: read_image(path)
+def _read(path: Path, channels: tuple[int, ...] | None) -> CellImage:
+    return replace(read_image(path), channels=channels)

@@ -23,6 +23,8 @@ class RateRequest(Request):
         Folder of the project whose images are rated, as they are on disk; "" for none.
     files : dict[str, str]
         Other images by name: their files.
+    channels : tuple[int, ...] or None
+        Channels to use of these other images; None for the first three.
     most : int
         Maximum number of images and fields to search for cells.
     """
@@ -32,6 +34,7 @@ class RateRequest(Request):
     files: dict[str, str] = field(default_factory=dict)
     device: str = "auto"
     most: int = 24
+    channels: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

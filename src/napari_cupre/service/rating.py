@@ -54,8 +54,9 @@ class Rating(EngineJob[RateRequest]):
         if request.project:
             with Project.open(request.project, look_only=True) as project:
                 yield from of_project(project)
+        channels = None if request.channels is None else tuple(request.channels)
         for name, path in request.files.items():
-            (candidate,) = of_files([Path(path)])
+            (candidate,) = of_files([Path(path)], channels=channels)
             yield candidate.called(name)
 
 

@@ -92,6 +92,10 @@ class Channels(SessionPart):
             known = next((channels for channels in of_project if channels is not None), None)
             if known is not None or (of_project and not keeper.is_scratch):
                 self.chosen = known
+            if known is not None and len({*of_project} - {None}) > 1:  # a program gave each its own
+                now = f"from now on all use {', '.join(map(str, known))}."
+                said = f"The images of this project used different channels: {now}"
+                keeper.tell(" ".join(filter(None, [keeper.notice, said])))
         self._spread()
 
     def _spread(self) -> None:

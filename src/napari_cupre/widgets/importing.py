@@ -33,13 +33,13 @@ MOST_NOTED = 2
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """An image that annotation may belong to: in a layer, or only in the project.
 
     Attributes
     ----------
     names : tuple[str, ...]
-        What it may be called in a file, the name that a person sees first.
+        What it is called, with or without the ending of its file; the name that a person sees first.
     read : Callable[[], CellImage]
         Opens it, in the worker thread.
     layer : Image or None
@@ -61,30 +61,29 @@ class Imported(Event):
     `stored` has the cells for an image that no layer shows; `project` is where they belong.
     """
 
-    target: Target
+    target: Destination
     labels: np.ndarray
     project: Project | None = None
     stored: Cells | None = None
 
 
-def targets_of(session: Session) -> list[Target]:
+def targets_of(session: Session) -> list[Destination]:
     """Return the images of the window and of the project; the chosen one first."""
     project, found = session.keeper.project, []
+    entries = {} if project is None else {entry.stem: entry for entry in project.images}
     for item in session.queue.items():
         if item.layer is not None:
             layer = item.layer
             file = source_path(layer)
             names = [item.name, layer.name, *([] if file is None else [file.name])]
             read: Callable[[], CellImage] = partial(_of_file, session, layer, file)
-        elif project is not None and item.stem is not None:
-            entry = project.image(item.stem)
+        elif project is not None and (entry := entries.get(item.stem or "")) is not None:
             whole = not entry.plane and entry.field is None and entry.series is None
-            names = [item.stem, *([Path(entry.path).name] if whole else [])]
+            names = [entry.stem, *([entry.path.rpartition("/")[2]] if whole else [])]
             read = partial(project.pixels, entry)
         else:
             continue
-        every = dict.fromkeys(each for name in names for each in (name, image_stem(name)))
-        found.append(Target(tuple(every), read, item.layer, item.stem))
+        found.append(Destination(tuple(dict.fromkeys(names)), read, item.layer, item.stem))
     return sorted(found, key=lambda target: target.layer is not session.image)
 
 
@@ -94,7 +93,7 @@ def _of_file(session: Session, layer: Image, file: Path | None) -> CellImage:
 
 
 def read_annotations(
-    paths: Sequence[Path], targets: Sequence[Target], project: Project | None
+    paths: Sequence[Path], targets: Sequence[Destination], project: Project | None
 ) -> Iterator[Event | None]:
     """Read annotations from files or folders; a generator for `Job.start`.
 
@@ -104,7 +103,7 @@ def read_annotations(
     ----------
     paths : Sequence[Path]
         Files or folders.
-    targets : Sequence[Target]
+    targets : Sequence[Destination]
         The images; the chosen one first.
     project : Project or None
         Of the images without a layer.
@@ -125,7 +124,10 @@ def read_annotations(
         labels = read_for_image(paths[0], Frame.of(image), targets[0].names[0], said.append, said.append)
         taken: Iterable[tuple[int, str, np.ndarray]] = [(0, paths[0].name, labels)]
     else:
-        names = [target.names for target in targets]
+        names = [
+            tuple(dict.fromkeys(each for name in target.names for each in (name, image_stem(name))))
+            for target in targets
+        ]
         listeners = Listeners(said.append, said.append)
         taken = read_for_images(
             sheets, names, lambda number: Frame.of(targets[number].read()), left_out.append, listeners
@@ -145,7 +147,8 @@ def read_annotations(
             matched[-1] = f"{targets[number].names[0]} ({counted(cells, 'cell')})"
         yield event
     if not matched:
-        raise InputError(" ".join(["No annotation belongs to an image here.", *left_out, *said]))
+        why = _first([*left_out, *said], MOST_TOLD, "more was left out", "more were left out")
+        raise InputError(f"No annotation belongs to an image here. {why}".strip())
     yield Finished(_account(matched, left_out, said, len(sheets) > 1 or len(paths) > 1))
     yield StateChanged(RunState.DONE)
 
@@ -170,7 +173,7 @@ def _first(sentences: list[str], most: int, one: str, many: str) -> str:
     return " ".join([*sentences[:most], *more])
 
 
-def _imported(target: Target, name: str, labels: np.ndarray, project: Project | None) -> Imported:
+def _imported(target: Destination, name: str, labels: np.ndarray, project: Project | None) -> Imported:
     """Return the event for labels that were read.
 
     Raises
@@ -225,7 +228,7 @@ def take_up(session: Session, event: Imported) -> None:
     elif now is not None:
         now.apply(exchanged(now, event.labels, verb="Import cells"))
     session.keeper.touch()
-    session.queue.look_again()
+    session.queue.look_at(target.stem)
 
 
 def take_over(session: Session, image: Image, labels: np.ndarray) -> Labels:

@@ -168,7 +168,7 @@ class StoredSink:
         kept = cells if now is None else now
         certainty = project.image(self.stem).certainty = self._certainty or shown_from(kept)
         self._session.keeper.touch()
-        self._session.queue.look_again()
+        self._session.queue.look_at(self.stem)
         self._settled(count_guesses(kept, certainty))
 
     def _refused(self, error: Exception) -> None:

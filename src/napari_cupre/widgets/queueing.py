@@ -325,14 +325,8 @@ class ImageQueue(SessionPart):
         if project is not None and len(self._states) < len(project.images):
             self._errands.do(partial(queue, project), self._know, lambda error: None)
 
-    def look_again(self) -> None:
-        """Count again, because the cells of images without a layer have changed."""
-        project = self._keeper.project
-        if project is not None:
-            self._errands.do(partial(queue, project), self._know, lambda error: None)
-
     def look_at(self, stem: str) -> None:
-        """Count again the cells of an image that has left the window."""
+        """Count again the cells of an image without a layer."""
         project = self._keeper.project
         if project is not None:
             work = partial(entry_of, project, project.image(stem))

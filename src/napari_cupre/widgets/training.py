@@ -325,11 +325,11 @@ class TrainingJob(Job):
 def _source(other: CellImage | str, project: Project | None) -> Source:
     """Return how to read an image without annotation."""
     if not isinstance(other, str):
-        return other.name, lambda: other, None
+        return other.name, lambda: other
     if project is None:
         raise ValueError("a stem belongs to a project")
     entry = project.image(other)
-    return other, partial(project.pixels, entry), None  # the image knows its channels
+    return other, partial(project.pixels, entry)
 
 
 def _normalised_view(view: View) -> np.ndarray:

@@ -106,7 +106,9 @@ class WhatNext(SessionPart):
             if item.stem is None and item.layer is not None and (path := source_path(item.layer)) is not None
         }
         folder = "" if project is None else str(project.folder)
-        self.job.start(self._stream, RateRequest(session.model, folder, files, read_preferences().device))
+        device, channels = read_preferences().device, session.channels.chosen
+        request = RateRequest(session.model, folder, files, device, channels=channels)
+        self.job.start(self._stream, request)
 
     def _stream(self, request: RateRequest) -> Iterator[Event | None]:
         """Wait for the process in the worker thread, then read its events."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_cupre.errors import InputError
+from napari_cupre.io.file_names import NameTable
 from napari_cupre.io.files import image_stem, is_zarr
 from napari_cupre.io.importers.accounts import Say
 from napari_cupre.io.importers.frames import Frame, ImageShapes, Shapes
@@ -201,15 +202,13 @@ def read_for_images(
     tuple of (int, str, numpy.ndarray)
         Number of the image, name of the file, and labels, int32, of the shape of its frame.
     """
-    found = [_image_called(sheet.names, images) for sheet in sheets]
-    counts = Counter(number for number in found if number is not None)
-    for file in dict.fromkeys(sheet.file for sheet in sheets):
-        alone = [each.names[0] for each, number in zip(sheets, found) if each.file == file and number is None]
-        if alone:
-            on_skip(f'"{file.name}": no image here is called {some_of(alone)}.')
-    for sheet, number in zip(sheets, found):
-        if number is None:
+    found = _numbers_of(sheets, images)
+    counts = Counter(numbers[0] for numbers in found if len(numbers) == 1)
+    _tell_unmatched(sheets, found, on_skip)
+    for sheet, numbers in zip(sheets, found):
+        if len(numbers) != 1:
             continue
+        number = numbers[0]
         if counts[number] > 1:
             on_skip(
                 f'"{sheet.file.name}" is not the only annotation of "{images[number][0]}" here: choose one.'
@@ -247,13 +246,30 @@ def sheets_of(
     return sheets
 
 
-def _image_called(names: Sequence[str], images: Sequence[Sequence[str]]) -> int | None:
-    """Return the number of the only image with the likeliest of the names that any image has."""
-    for name in names:
-        found = [number for number, called in enumerate(images) if name in called]
-        if found:
-            return found[0] if len(found) == 1 else None
-    return None
+def _numbers_of(sheets: Sequence[Sheet], images: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Return for each sheet the numbers of the images with the likeliest of its names that any image has."""
+    called: dict[str, list[int]] = {}
+    for number, names in enumerate(images):
+        for name in dict.fromkeys(names):
+            called.setdefault(name, []).append(number)
+    table = NameTable(called)
+    return [next(filter(None, map(table.get, sheet.names)), []) for sheet in sheets]
+
+
+def _tell_unmatched(sheets: Sequence[Sheet], found: Sequence[Sequence[int]], on_skip: Say) -> None:
+    """Say of each file which of its annotations belong to no image, or may belong to several."""
+    unknown: dict[Path, list[str]] = {}
+    doubtful: dict[Path, list[str]] = {}
+    for sheet, numbers in zip(sheets, found):
+        if len(numbers) != 1:
+            (doubtful if numbers else unknown).setdefault(sheet.file, []).append(sheet.names[0])
+    for file, names in unknown.items():
+        on_skip(f'"{file.name}": no image here is called {some_of(names)}.')
+    for file, names in doubtful.items():
+        on_skip(
+            f'"{file.name}": more than one image here is called {some_of(names)}; show the right one and '
+            "import its file alone."
+        )
 
 
 def _called(sheets: Sequence[Sheet], names: Sequence[str]) -> list[Sheet]:

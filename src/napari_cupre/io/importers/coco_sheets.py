@@ -11,6 +11,7 @@ from napari_cupre.io.file_names import unique_stems
 from napari_cupre.io.importers.accounts import BOX, CROWD, HIDDEN, OUTSIDE, SMALL, Account
 from napari_cupre.io.importers.frames import Frame
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
+from napari_cupre.io.importers.turning import labels_as_stored, turned_words
 
 
 def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[Sheet]:
@@ -60,4 +61,9 @@ def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listene
     if account.total and not account.cells:
         raise InputError(account.sentence())
     account.tell(*listeners)
-    return Result(painted.labels, frame or Frame(painted.labels.shape))
+    if frame is None:
+        return Result(painted.labels, Frame(painted.labels.shape))
+    labels = labels_as_stored(painted.labels, frame.plane_shape, frame.path)
+    if labels is not painted.labels:
+        listeners.note(turned_words(frame.path, index.path))
+    return Result(labels, frame)

@@ -71,9 +71,10 @@ def ellipse_ring(
         Of the first half axis, in radians from x towards y.
     """
     turn = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-    along, across = float(radii[0]) * np.cos(turn), float(radii[1]) * np.sin(turn)
-    x = float(centre[0]) + along * np.cos(angle) - across * np.sin(angle)
-    y = float(centre[1]) + along * np.sin(angle) + across * np.cos(angle)
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file; what is not finite is left out
+        along, across = float(radii[0]) * np.cos(turn), float(radii[1]) * np.sin(turn)
+        x = float(centre[0]) + along * np.cos(angle) - across * np.sin(angle)
+        y = float(centre[1]) + along * np.sin(angle) + across * np.cos(angle)
     return np.column_stack([x, y])
 
 

@@ -44,7 +44,7 @@ from napari_cupre.io.importers.labelme import is_labelme, labelme_image, labelme
 from napari_cupre.io.importers.shapes import Shape, paint_shapes
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
 from napari_cupre.io.importers.suspects import check_label_image, scattered_note
-from napari_cupre.io.importers.turning import UPRIGHT, as_stored, orientation_of, shown_size
+from napari_cupre.io.importers.turning import UPRIGHT, as_stored, orientation_of, shown_size, turned_words
 from napari_cupre.io.importers.via import is_via, read_via, via_images
 
 _JSON = (".json", ".geojson", ".json.gz", ".geojson.gz")
@@ -188,7 +188,7 @@ def _json_sheets(path: Path, keep_empty: bool, listeners: Listeners) -> list[She
             f'"{path}" is a bare list of COCO annotations: give the JSON that also lists their "images".'
         )
     if is_labelme(document):
-        return [_labelme_sheet(path, document)]
+        return [_labelme_sheet(path, document, keep_empty)]
     if is_via(document):
         return _via_sheets(path, document, keep_empty)
     if not isinstance(document, dict) or not {"annotations", "images"} & set(document):
@@ -199,11 +199,14 @@ def _json_sheets(path: Path, keep_empty: bool, listeners: Listeners) -> list[She
     return coco_sheets(path, keep_empty=keep_empty, listeners=listeners)
 
 
-def _labelme_sheet(path: Path, document: dict[str, Any]) -> Sheet:
+def _labelme_sheet(path: Path, document: dict[str, Any], keep_empty: bool) -> Sheet:
     """Make the sheet of a LabelMe JSON, which names its image and says its size."""
     named, size = labelme_image(document), labelme_size(document)
     read = partial(read_labelme, {"shapes": document["shapes"]})  # without the pixels of the image
     names = tuple(dict.fromkeys([*(unique_stems([named]) if named else ()), *label_names(path)]))
+    if keep_empty and not document["shapes"]:
+        blank = partial(_background, size=size)
+        return Sheet(names, path, blank, needs_image=size is None, says_whose=bool(named))
     if size is None:
         turned = partial(_paint_turned, path, read)
         return Sheet(names, path, turned, needs_image=True, says_whose=bool(named))
@@ -233,10 +236,7 @@ def _paint_turned(
         return as_stored(read(account), frame.plane_shape, orientation)
 
     result = _paint(path, read_stored, frame, listeners, called)
-    listeners.note(
-        f'"{frame.path.name}" is a photograph that is turned when it is shown: the outlines of "{path.name}" '
-        "are turned back to its pixels, which napari shows as they are stored."
-    )
+    listeners.note(turned_words(frame.path, path))
     return result
 
 
@@ -260,8 +260,9 @@ def _via_sheets(path: Path, document: dict[str, Any], keep_empty: bool) -> list[
     ]
 
 
-def _background(frame: Frame | None, listeners: Listeners) -> Result:
-    """Return labels without a cell, in the size of the image."""
+def _background(frame: Frame | None, listeners: Listeners, size: tuple[int, int] | None = None) -> Result:
+    """Return labels without a cell, in the size of the image, or else in that which the file says."""
+    frame = Frame(size) if frame is None and size is not None else frame
     assert frame is not None
     return Result(np.zeros(frame.shape, np.int32), frame)
 

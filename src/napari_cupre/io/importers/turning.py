@@ -2,7 +2,8 @@
 
 Cameras store a photograph as the sensor sees it, and say in EXIF how to turn it. LabelMe and web browsers
 (VIA) turn it; napari, imageio, scikit-image and tifffile do not, and neither does this package, so that all
-of them agree about rows and columns.
+of them agree about rows and columns. COCO JSON of such programs (CVAT, Label Studio) gives the size of the
+turned photograph.
 """
 
 from __future__ import annotations
@@ -33,6 +34,15 @@ def orientation_of(path: Path | None) -> int:
     return said if 1 <= said <= 8 else UPRIGHT
 
 
+def turned_words(picture: Path | None, annotation: Path) -> str:
+    """Say that outlines were turned back."""
+    name = "The image" if picture is None else f'"{picture.name}"'
+    return (
+        f'{name} is a photograph that is turned when it is shown: the outlines of "{annotation.name}" '
+        "are turned back to its pixels, which napari shows as they are stored."
+    )
+
+
 def shown_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Return the rows and columns of a picture once it is turned."""
     return (size[1], size[0]) if orientation > 4 else size
@@ -56,6 +66,28 @@ def as_stored(shapes: Sequence[Shape], size: tuple[int, int], orientation: int) 
         replace(shape, parts=[[_ring(ring, size, orientation) for ring in part] for part in shape.parts])
         for shape in shapes
     ]
+
+
+def labels_as_stored(labels: np.ndarray, size: tuple[int, int], path: Path | None) -> np.ndarray:
+    """Turn a label image back if its size says that it was made on the turned picture; else return it.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (Y, X), or with truth values.
+    size : tuple[int, int]
+        Rows and columns of the picture as stored.
+    path : Path or None
+        File of the picture.
+    """
+    if labels.shape == tuple(size) or labels.shape != tuple(size)[::-1]:
+        return labels
+    orientation = orientation_of(path)
+    if orientation <= 4:
+        return labels
+    turned = labels.T
+    turned = turned[:, ::-1] if orientation in (7, 8) else turned
+    return np.ascontiguousarray(turned[::-1] if orientation in (6, 7) else turned)
 
 
 def _ring(ring: np.ndarray, size: tuple[int, int], orientation: int) -> np.ndarray:
