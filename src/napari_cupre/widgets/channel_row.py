@@ -160,9 +160,11 @@ def words_of(chosen: tuple[int, ...] | None, count: int, names: tuple[str, ...] 
         return "both" if count == 2 else "all three"
     used = tuple(range(MOST_CHANNELS)) if chosen is None else chosen
     listed = ", ".join(names[each] if names else str(each) for each in used)
+    if names:
+        return listed
     if chosen is None:
         return f"the first three: {listed}"
-    return listed if names else f"{'channel' if len(chosen) == 1 else 'channels'} {listed}"
+    return f"{'channel' if len(chosen) == 1 else 'channels'} {listed}"
 
 
 def _shortened(words: str) -> str:

@@ -50,6 +50,7 @@ class Channels(SessionPart):
         self._spread()
         session = self._session
         session.image_changed.emit(session.image)  # whatever was prepared for the image is out of date
+        self._show_one_in_use()
 
     def show(self, channel: int) -> None:
         """Move the slider to a channel of the current image, so that a person sees what the network sees."""
@@ -67,9 +68,13 @@ class Channels(SessionPart):
         if layer is None or layer in self._seen or self.chosen is None:
             return
         self._seen.add(layer)
+        self._show_one_in_use()
+
+    def _show_one_in_use(self) -> None:
+        layer = self._session.image
         with contextlib.suppress(CupreError):  # the axes are unknown
-            used = self._session.cell_image(layer).chosen_channels
-            if used and self._channel_on_show(layer) not in used:
+            used = None if layer is None else self._session.cell_image(layer).chosen_channels
+            if layer is not None and used and self._channel_on_show(layer) not in used:
                 self.show(used[0])
 
     def _channel_on_show(self, layer: Image) -> int:
