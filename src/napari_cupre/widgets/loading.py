@@ -103,19 +103,12 @@ def layer_of(loaded: Loaded) -> Image:
 
 
 def _limits(image: CellImage) -> tuple[float, float] | None:
-    """Return contrast limits that ignore a few very bright spots.
-
-    The layer has the same for all channels. They suit the brightest that the network sees, which would be
-    white all over with those of a dark one; of a lazy image without a choice, only the first is read.
-    """
-    every = range(1 if image.is_lazy else image.channel_count)
-    limits = []
-    for channel in image.chosen_channels or every:
-        plane = image.lazy_plane(next(iter(image.plane_indices())), [channel])
-        steps = [max(1, size // SAMPLE) for size in plane.shape[:2]]
-        sample = np.asarray(plane[:: steps[0], :: steps[1]], dtype=np.float32)
-        limits.append(np.nanpercentile(sample, (0.1, 99.8)))
-    low, high = np.min(limits, axis=0)[0], np.max(limits, axis=0)[1]
+    """Return contrast limits that ignore a few very bright spots; from the channel that is shown first."""
+    channel = (image.chosen_channels or (0,))[0]
+    plane = image.lazy_plane(next(iter(image.plane_indices())), [channel])
+    steps = [max(1, size // SAMPLE) for size in plane.shape[:2]]
+    sample = np.asarray(plane[:: steps[0], :: steps[1]], dtype=np.float32)
+    low, high = np.nanpercentile(sample, (0.1, 99.8))
     return (float(low), float(high)) if np.isfinite([low, high]).all() and high > low else None
 
 
