@@ -85,7 +85,9 @@ def reopened_without_lock(folder: Path) -> Cells:
 
 def test_a_second_window_is_told_and_may_look(folder: Path) -> None:
     with Project.open(folder):
-        with pytest.raises(ProjectLocked, match="open in another window"):
+        with pytest.raises(
+            ProjectLocked, match=r"open in another window \(of .* on .*, since 2[0-9-]+ [0-9]{2}:[0-9]{2}\)"
+        ):
             Project.open(folder)
         looking = Project.open(folder, look_only=True)
         assert looking.cells("a").count() == 1
@@ -346,7 +348,7 @@ def test_an_image_that_moved_is_found_by_its_content(folder: Path, tmp_path: Pat
         assert "is found again" in added.notice
         assert what_was_there([added]) == ["1 missing image found again."]
         twice = [added, project.add(tmp_path / "new" / "renamed.tif")]
-        assert what_was_there(twice)[0] == "1 of 2 images already in the project."
+        assert what_was_there(twice)[0] == "1 of 2 images was already in the project."
         assert project.pixels(project.image("a")).plane_shape == SHAPE
 
 

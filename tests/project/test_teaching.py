@@ -361,8 +361,11 @@ def column_of_cells() -> np.ndarray:
 
 
 @pytest.mark.parametrize("around", [State.GUESS, State.CHECKED])
-def test_a_cell_drawn_in_a_plane_of_a_joined_one_is_asked_about(around: State) -> None:
-    cells = Cells.of(column_of_cells(), {1: around, 2: State.EDITED})
+@pytest.mark.parametrize("crumbs", [0, 3])
+def test_a_cell_drawn_in_a_plane_of_a_joined_one_is_asked_about(around: State, crumbs: int) -> None:
+    labels = column_of_cells()
+    labels[2, 5, 5 : 5 + crumbs] = 1  # an eraser left them
+    cells = Cells.of(labels, {1: around, 2: State.EDITED})
     assert kinds(cells) == [Kind.GAP], "and not whether the joined one is two cells"
     assert mend(cells, "Join").numbers() == [1]
     assert cells.rows[1].state is State.EDITED
@@ -410,3 +413,15 @@ def test_an_answered_question_is_not_asked_again(project: Project) -> None:
     (question,) = questions(cells, entry)
     entry.answered = (question.key,)
     assert not questions(cells, entry)
+
+
+def test_a_model_called_like_a_round_is_an_origin_too(project: Project) -> None:
+    add(project, "a", row_of_cells(3))
+    assert rounds.origin(project) == "cupre"
+    for parent in ("v2", "v1"):
+        rounds.next_model(project).parent.mkdir(exist_ok=True)
+        rounds.next_model(project).write_bytes(b"weights")
+        rounds.add_round(project, parent)
+    assert rounds.origin(project) == "v2", "a person's model: no round is older than the first"
+    rounds.delete_round(project, 1)
+    assert rounds.origin(project) == "cupre", "the first round is gone, and with it where it came from"

@@ -74,13 +74,13 @@ def test_the_choice_holds_for_training_finding_and_outlining_and_is_kept(
     image = viewer.add_image(data, name="multiplex", axis_labels=["c", "y", "x"])
     session.image = image
     assert not annotate.channels.isHidden()
-    assert annotate.channels.button.text() == "0, 1, 2 of 5 (the first three)"
+    assert annotate.channels.button.text() == "the first three: 0, 1, 2"
     assert not annotate.channels.menu.actions()[4].isEnabled(), "three at most"
     predict.button.click()
     qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
     assert "channels" not in script.options[-1]
     tick(annotate.channels, 0, 1, 4)
-    assert annotate.channels.button.text() == predict.channels.button.text() == "2, 4 of 5"
+    assert annotate.channels.button.text() == predict.channels.button.text() == "channels 2, 4"
     predict.button.click()
     qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
     assert script.options[-1]["channels"] == (2, 4)
@@ -107,7 +107,7 @@ def test_the_choice_holds_for_training_finding_and_outlining_and_is_kept(
     tick(annotate.channels, 3)
     assert session.channels.chosen == (3,), "after all others were unticked"
     session.channels.choose(None)
-    assert annotate.channels.button.text() == "0, 1, 2 of 5 (the first three)"
+    assert annotate.channels.button.text() == "the first three: 0, 1, 2"
 
 
 def test_a_project_that_is_opened_brings_its_choice(
@@ -124,10 +124,47 @@ def test_a_project_that_is_opened_brings_its_choice(
     session.keeper.open(tmp_path / "plate.cupre")
     qtbot.waitUntil(lambda: session.image is not None and not session.queue.is_busy, timeout=WAIT)
     assert session.channels.chosen == (3,)
-    qtbot.waitUntil(lambda: workbench.predict.channels.button.text() == "3 of 5", timeout=WAIT)
+    qtbot.waitUntil(lambda: workbench.predict.channels.button.text() == "channel 3", timeout=WAIT)
     workbench.predict.button.click()
     qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
     assert tuple(script.options[-1]["channels"]) == (3,)
+
+
+def test_channels_have_the_names_of_their_stains(
+    script: Script, workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    import tifffile
+
+    stains = ["CD3", "CD8", "DAPI & PI", "Pan CK", "an antibody with a very long name"]
+    file = tmp_path / "multiplex.ome.tif"
+    tifffile.imwrite(file, five_channels(), ome=True, metadata={"axes": "CYX", "Channel": {"Name": stains}})
+    viewer, row = workbench.viewer, workbench.annotate.channels
+    session = workbench.annotate.session
+
+    def is_told() -> bool:
+        titles = [action.text() for action in row.menu.actions()]
+        return titles[:3] == ["0: CD3", "1: CD8", "2: DAPI && PI"]
+
+    viewer.open(str(file), plugin="napari")
+    qtbot.waitUntil(is_told, timeout=WAIT)
+    assert row.button.text() == "CD3, CD8, DAPI && PI", "the first three"
+    tick(row, 0, 1)
+    assert viewer.dims.current_step[0] == 2, "the one that is left"
+    tick(row, 2, 4)
+    assert row.button.text() == "an antibody with a very lon…"
+    assert row.button.toolTip().startswith("an antibody with a very long name\n")
+    assert viewer.dims.current_step[0] == 4, "the slider goes to what was ticked"
+    tick(row, 4)
+    viewer.layers.clear()
+    with Project.create(tmp_path / "plate.cupre") as project:
+        project.add(file, channels=(2,))
+        project.save()
+    session.keeper.open(tmp_path / "plate.cupre")
+    qtbot.waitUntil(lambda: session.image is not None and not session.queue.is_busy, timeout=WAIT)
+    qtbot.waitUntil(lambda: is_told() and row.button.text() == "DAPI && PI", timeout=WAIT)
+    low, high = session.image.contrast_limits
+    assert (low, high) == pytest.approx((0, 127), abs=2), "of the channel that is used"
+    assert viewer.dims.current_step[0] == 2, "which is on show"
 
 
 def test_a_project_of_different_channels_says_which_are_used_now(

@@ -102,3 +102,22 @@ def test_a_single_annotation_is_that_of_the_chosen_image(
     qtbot.waitUntil(lambda: session.importing.status.state is RunState.FAILED, timeout=WAIT)
     assert "No annotation belongs to an image here." in workbench.annotate.message.text
     assert "none.zip" in workbench.annotate.message.text
+
+
+def test_many_files_with_notes_are_told_in_few_words(
+    workbench: Any, session: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    outside = {"name": "polygon", "all_points_x": [5000, 5010, 5010], "all_points_y": [5, 5, 15]}
+    inside = {"name": "polygon", "all_points_x": [5, 15, 15, 5], "all_points_y": [5, 5, 15, 15]}
+    regions = [{"shape_attributes": each} for each in (inside, outside)]
+    names = [f"well_{number}.tif" for number in range(1, 6)] + [f"gone_{number}.tif" for number in range(5)]
+    for name in names:
+        (tmp_path / f"{name}.json").write_text(json.dumps({name: {"filename": name, "regions": regions}}))
+    workbench.annotate.import_files(*sorted(tmp_path.glob("*.json")))
+    qtbot.waitUntil(lambda: session.importing.status.state is RunState.DONE, timeout=WAIT)
+    said = workbench.annotate.message.text
+    assert said.startswith("Read the cells of 5 images")
+    assert " 1 more was left out. " in said
+    assert said.count("1 lies outside") == 2
+    assert '"well_1.tif.json (well_1.tif)": 1 of 2 shapes became cells' in said, "which image is meant"
+    assert said.endswith("3 more files have such notes.")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+from datetime import datetime
 from pathlib import Path
 
 from napari_cupre.errors import CupreError
@@ -63,7 +64,8 @@ class Lock:
     def _who(self) -> str:
         try:
             holder = json.loads(self._holder.read_text(encoding="utf-8"))
-            return f" (of {holder['user']} on {holder['computer']}, since {holder['since']})"
+            since = datetime.fromisoformat(holder["since"]).astimezone()
+            return f" (of {holder['user']} on {holder['computer']}, since {since:%Y-%m-%d %H:%M})"
         except (OSError, ValueError, TypeError, KeyError):
             return ""
 

@@ -113,7 +113,10 @@ def _gaps(cells: Cells) -> Iterator[Question]:
 
 
 def _continued(cells: Cells, place: tuple[int, ...], flat: tuple[slice, ...], mask: np.ndarray) -> int:
-    """Return the cell of several planes that continues a mask and is missing in its plane; 0 for none."""
+    """Return the cell of several planes that continues a mask and is missing in its plane but for crumbs.
+
+    0 for none.
+    """
     for axis, step in ((axis, step) for axis in range(len(place)) for step in (-1, 1)):
         beside = tuple(at + step * (axis == which) for which, at in enumerate(place))
         if not 0 <= beside[axis] < cells.labels.shape[axis]:
@@ -125,8 +128,8 @@ def _continued(cells: Cells, place: tuple[int, ...], flat: tuple[slice, ...], ma
             continue
         its = slices(row.box[-2:])
         area = int(np.count_nonzero(cells.labels[beside][its] == other))
-        is_missing = not (cells.labels[place][its] == other).any()
-        if is_missing and shared >= SAME * (area + int(mask.sum()) - shared):
+        left = int(np.count_nonzero(cells.labels[place][its] == other))  # an eraser may leave crumbs
+        if left < CRUMBS * area and shared >= SAME * (area + int(mask.sum()) - shared):
             return other
     return 0
 

@@ -193,8 +193,9 @@ def what_was_there(added: Sequence[Added]) -> list[str]:
     """Return messages about images that were already in the project."""
     again = sum(each.was_missing for each in added)
     known = sum(bool(each.notice) for each in added) - again
+    were = "was" if known == 1 else "were"
     said = (
-        (known, f"{known} of {counted(len(added), 'image')} already in the project."),
+        (known, f"{known} of {counted(len(added), 'image')} {were} already in the project."),
         (again, f"{counted(again, 'missing image')} found again."),
     )
     return [sentence for count, sentence in said if count]

@@ -127,8 +127,13 @@ def start_from(project: Project) -> tuple[str, str]:
 def origin(project: Project) -> str:
     """Return the model that the first round started from, which saw nothing of the project."""
     first = min(project.document.rounds, key=lambda entry: entry.number, default=None)
-    is_known = first is not None and not (first.parent[:1] == "v" and first.parent[1:].isdecimal())
-    return first.parent if first is not None and is_known else BUNDLED
+    if first is None:
+        return BUNDLED
+    # a round starts from an earlier one, which was deleted; a model of a person's may be called "v2" as well
+    is_round = (
+        first.parent[:1] == "v" and first.parent[1:].isdecimal() and int(first.parent[1:]) < first.number
+    )
+    return BUNDLED if is_round else first.parent
 
 
 def delete_round(project: Project, number: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from qtpy.QtGui import QAction
@@ -10,12 +12,18 @@ from qtpy.QtWidgets import QMenu, QPushButton
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.errors import CupreError
 from napari_cupre.widgets.controls import DockPart, SessionWidget, labelled
+from napari_cupre.widgets.layers import CHANNELS_KEY
+from napari_cupre.widgets.origin import origin_of
 
 TOOLTIP = (
     "What the network sees of an image with several channels: at most three, the first three by default.\n"
     "They are counted from 0, as by the slider. The choice holds for all images of the project, and for\n"
     "training, Find cells and outlines alike: a model should see what it was trained on"
 )
+
+
+LONGEST = 28
+"""Maximum number of letters on the button."""
 
 
 class ChannelRow(DockPart):
@@ -49,10 +57,12 @@ class ChannelRow(DockPart):
         self.setVisible(image is not None)
         if image is None:
             return
-        chosen, count = image.chosen_channels, image.channel_count
-        self.button.setText(words_of(chosen, count))
-        if self.menu.count != count:
-            self.menu.fill(count, self._toggled)
+        chosen, count, names = image.chosen_channels, image.channel_count, self._names(image)
+        words = words_of(chosen, count, names)
+        self.button.setText(_shortened(words).replace("&", "&&"))
+        self.button.setToolTip(f"{words}\n\n{TOOLTIP}" if names else TOOLTIP)
+        if (self.menu.count, self.menu.names) != (count, names):
+            self.menu.fill(count, names, self._toggled)
         if chosen is not None or not self._is_emptied:
             self.menu.show_chosen(chosen or tuple(range(min(count, MOST_CHANNELS))))
 
@@ -68,10 +78,20 @@ class ChannelRow(DockPart):
             return None
         return image if image is not None and image.channel_count > 1 else None
 
-    def _toggled(self) -> None:
+    def _names(self, image: CellImage) -> tuple[str, ...]:
+        """Return the names of the channels; none if the file does not give them, or the layer is another."""
+        layer = self._session.image
+        if layer is None:
+            return ()
+        names = tuple(layer.metadata.get(CHANNELS_KEY) or origin_of(layer).channels)
+        return names if len(names) == image.channel_count else ()
+
+    def _toggled(self, number: int, is_on: bool) -> None:
         image = self._image()
         if image is None:
             return
+        if is_on:
+            self._session.channels.show(number)
         ticked = tuple(number for number, action in enumerate(self.menu.actions()) if action.isChecked())
         first = tuple(range(min(image.channel_count, MOST_CHANNELS)))
         # who unticks all is about to tick others; until then the first three are used
@@ -87,15 +107,17 @@ class _OpenMenu(QMenu):
     """A list of channels to tick; it stays open for the next tick."""
 
     count = 0
+    names: tuple[str, ...] = ()
 
-    def fill(self, count: int, toggled: Any) -> None:
+    def fill(self, count: int, names: tuple[str, ...], toggled: Callable[[int, bool], None]) -> None:
         """List the channels."""
         self.clear()
-        self.count = count
+        self.count, self.names = count, names
         for number in range(count):
-            action = QAction(f"channel {number}", self)
+            title = f"{number}: {names[number]}" if names else f"channel {number}"
+            action = QAction(title.replace("&", "&&"), self)
             action.setCheckable(True)
-            action.triggered.connect(lambda on: toggled())
+            action.triggered.connect(partial(toggled, number))
             self.addAction(action)
 
     def show_chosen(self, chosen: tuple[int, ...]) -> None:
@@ -115,7 +137,7 @@ class _OpenMenu(QMenu):
             super().mouseReleaseEvent(event)
 
 
-def words_of(chosen: tuple[int, ...] | None, count: int) -> str:
+def words_of(chosen: tuple[int, ...] | None, count: int, names: tuple[str, ...] = ()) -> str:
     """Say which channels are used.
 
     Parameters
@@ -124,14 +146,27 @@ def words_of(chosen: tuple[int, ...] | None, count: int) -> str:
         Channels counted from 0; None for the first three.
     count : int
         Number of channels of the image.
+    names : tuple of str, optional
+        Their names, if they have any.
 
     Examples
     --------
     >>> words_of(None, 2), words_of(None, 5), words_of((3,), 5), words_of((0, 2, 4), 5)
-    ('both', '0, 1, 2 of 5 (the first three)', '3 of 5', '0, 2, 4 of 5')
+    ('both', 'the first three: 0, 1, 2', 'channel 3', 'channels 0, 2, 4')
+    >>> words_of((2, 3), 4, ("CD3", "CD8", "DAPI", "PanCK"))
+    'DAPI, PanCK'
     """
     if chosen is None and count <= MOST_CHANNELS:
         return "both" if count == 2 else "all three"
+    used = tuple(range(MOST_CHANNELS)) if chosen is None else chosen
+    listed = ", ".join(names[each] if names else str(each) for each in used)
+    if names:
+        return listed
     if chosen is None:
-        return f"0, 1, 2 of {count} (the first three)"
-    return f"{', '.join(map(str, chosen))} of {count}"
+        return f"the first three: {listed}"
+    return f"{'channel' if len(chosen) == 1 else 'channels'} {listed}"
+
+
+def _shortened(words: str) -> str:
+    """Return what fits on the button in a dock of its usual width; the tooltip has the rest."""
+    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1].rstrip(', ')}…"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from typing import TYPE_CHECKING
 
+from napari.layers import Image
+
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
-from napari_cupre.errors import InputError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project.project import Project
 from napari_cupre.widgets.session_part import SessionPart
 
@@ -26,7 +30,9 @@ class Channels(SessionPart):
         super().__init__(session)
         self.chosen: tuple[int, ...] | None = None
         self._project: Project | None = None
+        self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         session.keeper.changed.connect(self._follow)
+        session.image_changed.connect(self._look)
 
     def choose(self, channels: tuple[int, ...] | None) -> None:
         """Use other channels from now on.
@@ -44,6 +50,37 @@ class Channels(SessionPart):
         self._spread()
         session = self._session
         session.image_changed.emit(session.image)  # whatever was prepared for the image is out of date
+        self._show_one_in_use()
+
+    def show(self, channel: int) -> None:
+        """Move the slider to a channel of the current image, so that a person sees what the network sees."""
+        image, dims = self._session.image, self._session.viewer.dims
+        axes = "" if image is None else self._session.cell_image(image).axes.replace("S", "")
+        if image is None or "C" not in axes:
+            return
+        at = [0.0] * image.ndim
+        at[axes.index("C")] = channel
+        axis = dims.ndim - image.ndim + axes.index("C")
+        dims.set_point(axis, image.data_to_world(at)[axes.index("C")])
+
+    def _look(self, layer: Image | None) -> None:
+        """Show a channel in use when an image with a choice comes up for the first time."""
+        if layer is None or layer in self._seen or self.chosen is None:
+            return
+        self._seen.add(layer)
+        self._show_one_in_use()
+
+    def _show_one_in_use(self) -> None:
+        layer = self._session.image
+        with contextlib.suppress(CupreError):  # the axes are unknown
+            used = None if layer is None else self._session.cell_image(layer).chosen_channels
+            if layer is not None and used and self._channel_on_show(layer) not in used:
+                self.show(used[0])
+
+    def _channel_on_show(self, layer: Image) -> int:
+        """Return the channel where the slider stands."""
+        place = self._session.cell_image(layer).axes.index("C")
+        return round(layer.world_to_data(self._session.viewer.dims.point[-layer.ndim :])[place])
 
     def given_to(self, image: CellImage) -> CellImage:
         """Return an image with the choice."""

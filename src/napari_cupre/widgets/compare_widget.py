@@ -42,6 +42,9 @@ EMPTY = (
 )
 NEXT = "Click a row to show its image; < and > in Annotate do the same."
 
+GROUND = "#202020"
+"""Behind the colours in the legend: they are bright, as outlines on dark images must be, in any theme."""
+
 
 class CompareWidget(JobDock):
     """The dock that says which of two models is better, and shows where they differ."""
@@ -265,7 +268,8 @@ class CompareWidget(JobDock):
         row = next(row for row in self.job.rows if self.job.parts.get(row.name) is packed)
         counts = (row.both, row.only_first, row.only_second)
         squares = [
-            f'<span style="color:{colour}">■</span>&nbsp;{name.replace(" ", "&nbsp;")}&nbsp;<b>{count}</b>'
+            f'<span style="color:{colour};background:{GROUND}">&nbsp;■&nbsp;</span>&nbsp;'
+            f"{name.replace(' ', '&nbsp;')}&nbsp;<b>{count}</b>"
             for colour, name, count in zip(COLOURS, plan.layer_names, counts)
         ]
         self.legend.setText(" &nbsp; ".join(squares))

@@ -28,6 +28,9 @@ FILE_FILTER = "Annotations (*.tif *.tiff *.png *.zip *.roi *.geojson *.json *.np
 MOST_TOLD = 4
 """Maximum number of sentences about annotations that were left out."""
 
+MOST_NOTED = 2
+"""Maximum number of sentences about annotations that were read."""
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -144,7 +147,8 @@ def read_annotations(
             matched[-1] = f"{targets[number].names[0]} ({counted(cells, 'cell')})"
         yield event
     if not matched:
-        raise InputError(" ".join(["No annotation belongs to an image here.", *left_out, *said]))
+        why = _first([*left_out, *said], MOST_TOLD, "more was left out", "more were left out")
+        raise InputError(f"No annotation belongs to an image here. {why}".strip())
     yield Finished(_account(matched, left_out, said, len(sheets) > 1 or len(paths) > 1))
     yield StateChanged(RunState.DONE)
 
@@ -156,9 +160,17 @@ def _account(matched: list[str], left_out: list[str], said: list[str], is_many: 
     listed = some_of(sorted(matched, key=lambda each: natural_key(Path(each))))
     parts = [f"Read the cells of {counted(len(matched), 'image')}: {listed}."]
     if left_out:
-        more = f" {len(left_out) - MOST_TOLD} more were left out." if len(left_out) > MOST_TOLD else ""
-        parts.append(f"Left out: {' '.join(left_out[:MOST_TOLD])}{more}")
-    return " ".join([*parts, *said])
+        parts.append(f"Left out: {_first(left_out, MOST_TOLD, 'more was left out', 'more were left out')}")
+    if said:
+        parts.append(_first(said, MOST_NOTED, "more file has such a note", "more files have such notes"))
+    return " ".join(parts)
+
+
+def _first(sentences: list[str], most: int, one: str, many: str) -> str:
+    """The first few sentences, and how many more there are: a person may import hundreds of files."""
+    rest = len(sentences) - most
+    more = [f"{counted(rest, one, many)}."] if rest > 0 else []
+    return " ".join([*sentences[:most], *more])
 
 
 def _imported(target: Destination, name: str, labels: np.ndarray, project: Project | None) -> Imported:

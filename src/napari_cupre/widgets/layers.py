@@ -21,6 +21,9 @@ from napari_cupre.errors import InputError
 METADATA_KEY = "napari-cupre"
 """Key in `layer.metadata` under which layers keep our data."""
 
+CHANNELS_KEY = "channel_names"
+"""Key in `layer.metadata` for the names of the channels of an image of several."""
+
 ELLIPSE_CORNERS = 48
 SAMPLE = 32  # number of rows and columns that tell one image from another
 

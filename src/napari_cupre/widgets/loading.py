@@ -10,10 +10,12 @@ from napari.layers import Image
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError
+from napari_cupre.io.channel_names import channel_names
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import read_cells
+from napari_cupre.widgets.layers import CHANNELS_KEY
 from napari_cupre.widgets.state_colours import StateColormap
 
 IN_MEMORY = 512 * 2**20
@@ -41,7 +43,8 @@ class Loaded:
 
     `limits` are the grey values shown as black and white, None for colours. `cells` are the stored cells
     (possibly none); None if they are already in memory. `colours` are the colours of the cells, None for a
-    stack, because the plane to show is not known. `notices` lists oddities of the files.
+    stack, because the plane to show is not known. `notices` lists oddities of the files,
+    `channels` the names that the file gives its channels, if it does.
     """
 
     entry: ProjectImage
@@ -50,6 +53,7 @@ class Loaded:
     cells: Cells | None
     colours: StateColormap | None = None
     notices: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
 
 def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
@@ -72,7 +76,14 @@ def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
         cells = Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
     if cells is not None and cells.labels.ndim == 2:
         colours = StateColormap.of(cells, entry.certainty)
-    return Loaded(entry, image, limits, cells, colours, tuple(notices))
+    names = _names(project, entry, image)
+    return Loaded(entry, image, limits, cells, colours, tuple(notices), names)
+
+
+def _names(project: Project, entry: ProjectImage, image: CellImage) -> tuple[str, ...]:
+    if image.channel_count < 2:
+        return ()
+    return channel_names(project.find(entry), image.channel_count, entry.series)
 
 
 def layer_of(loaded: Loaded) -> Image:
@@ -85,14 +96,16 @@ def layer_of(loaded: Loaded) -> Image:
         name=loaded.entry.stem,
         rgb=image.is_rgb,
         axis_labels=tuple(axes),
+        metadata={CHANNELS_KEY: loaded.channels} if loaded.channels else None,
         **image.values_for(axes),
         **options,
     )
 
 
 def _limits(image: CellImage) -> tuple[float, float] | None:
-    """Return contrast limits that ignore a few very bright spots; from the first channel on show."""
-    plane = image.lazy_plane(next(iter(image.plane_indices())), [0])
+    """Return contrast limits that ignore a few very bright spots; from the channel that is shown first."""
+    channel = (image.chosen_channels or (0,))[0]
+    plane = image.lazy_plane(next(iter(image.plane_indices())), [channel])
     steps = [max(1, size // SAMPLE) for size in plane.shape[:2]]
     sample = np.asarray(plane[:: steps[0], :: steps[1]], dtype=np.float32)
     low, high = np.nanpercentile(sample, (0.1, 99.8))

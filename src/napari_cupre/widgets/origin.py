@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from napari.layers import Image
 
 from napari_cupre.data.axes import AXIS_LETTERS, axes_from_labels
+from napari_cupre.io.channel_names import channel_names
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff
 from napari_cupre.io.scenes import Scene
 from napari_cupre.widgets.layers import source_path
@@ -32,6 +33,8 @@ class Origin:
         One sentence on what the file lacks, or "".
     colours : str
         What the values mean if napari wrongly shows them as light; else "".
+    channels : tuple[str, ...]
+        Names of the channels, as far as the file gives them and the layer has several.
     """
 
     axes: str | None = None
@@ -40,6 +43,7 @@ class Origin:
     shown: str = ""
     lacks: str = ""
     colours: str = ""
+    channels: tuple[str, ...] = ()
 
 
 _origins: weakref.WeakKeyDictionary[Image, tuple[tuple[int, ...], Origin]] = weakref.WeakKeyDictionary()
@@ -75,7 +79,9 @@ def _read(layer: Image, shape: tuple[int, ...]) -> Origin:
     is_named = axes_from_labels(layer.axis_labels) is not None
     others = tuple(x for x in found if x is not shown and not x.is_extra)
     known = None if is_named or set(axes) - set(AXIS_LETTERS) else axes
-    return Origin(known, others, False, shown.name, stored.lacks, stored.colours)
+    count = shape[axes.index("C")] if "C" in axes else 1
+    names = channel_names(path, count, shown.index) if count > 1 else ()
+    return Origin(known, others, False, shown.name, stored.lacks, stored.colours, names)
 
 
 def _is_alike(scene: Scene, shape: Sequence[int]) -> bool:

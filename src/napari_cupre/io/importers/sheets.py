@@ -132,10 +132,13 @@ def _outlines(path: Path, names: tuple[str, ...], read: ReadShapes) -> Sheet:
     return Sheet(names, path, partial(_paint, path, read), needs_image=True)
 
 
-def _paint(path: Path, read: ReadShapes, frame: Frame | None, listeners: Listeners) -> Result:
+def _paint(
+    path: Path, read: ReadShapes, frame: Frame | None, listeners: Listeners, called: str = ""
+) -> Result:
+    """Paint outlines; `called` is what messages call them if the file has those of several images."""
     if frame is None:
         raise InputError(f'"{path}" does not say the size of its image: give the image as well.')
-    account = Account(path.name)
+    account = Account(called or path.name)
     labels = paint_shapes(read(account), frame, account)
     account.tell(listeners.partial, listeners.note)
     return Result(labels, frame)
@@ -221,14 +224,18 @@ def _paint_sized(
     return _paint(path, read, Frame(size) if frame is None or frame.plane_shape != size else frame, listeners)
 
 
-def _paint_turned(path: Path, read: ReadShapes, frame: Frame | None, listeners: Listeners) -> Result:
+def _paint_turned(
+    path: Path, read: ReadShapes, frame: Frame | None, listeners: Listeners, called: str = ""
+) -> Result:
     """Paint outlines of a program that shows photographs turned as their EXIF says."""
     orientation = UPRIGHT if frame is None else orientation_of(frame.path)
     if frame is None or frame.path is None or orientation == UPRIGHT:
-        return _paint(path, read, frame, listeners)
-    result = _paint(
-        path, lambda account: as_stored(read(account), frame.plane_shape, orientation), frame, listeners
-    )
+        return _paint(path, read, frame, listeners, called)
+
+    def read_stored(account: Account) -> list[Shape]:
+        return as_stored(read(account), frame.plane_shape, orientation)
+
+    result = _paint(path, read_stored, frame, listeners, called)
     listeners.note(turned_words(frame.path, path))
     return result
 
@@ -243,7 +250,9 @@ def _via_sheets(path: Path, document: dict[str, Any], keep_empty: bool) -> list[
         Sheet(
             (stem,),
             path,
-            partial(_paint_turned, path, partial(read_via, image)) if image.regions else _background,
+            partial(_paint_turned, path, partial(read_via, image), called=f"{path.name} ({image.file_name})")
+            if image.regions
+            else _background,
             needs_image=True,
             says_whose=True,
         )
