@@ -88,7 +88,7 @@ class ImageRequest(Request):
     name: str = ""
     device: str = "auto"
     is_copy: bool = True
-    channels: list[int] | None = None
+    channels: list[int] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
