@@ -25,9 +25,6 @@ import tifffile
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from split import data_folder
 
-FREE_LICENCES = (4, 5, 7)
-"""As in `bundled/prepare.py`."""
-
 LEAST, MOST = 0.01, 99.99
 """Percentiles that 8 bits reach from and to."""
 
@@ -47,7 +44,7 @@ def main() -> None:
     first = [path for path in unlabelled if path.parent.name.startswith(("mixed", "blood"))]
     others = [path for path in unlabelled if path not in first]
     pack(options.out / "3.tar.xz", root, first)
-    pack(options.out / "4.tar.xz", root, [*others, *free_photographs(root)])
+    pack(options.out / "4.tar.xz", root, [*others, *free_photographs(root, options.sources)])
     pack(options.out / "sources.tar.xz", options.sources, sorted(options.sources.glob("*.[jt][sx][ot]*")))
 
 
@@ -56,12 +53,11 @@ def below(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-def free_photographs(root: Path) -> list[Path]:
-    """The annotations of COCO and the photographs of permissive licence."""
-    path = root / "coco_mini" / "instances.json"
-    images = json.loads(path.read_text(encoding="utf-8"))["images"]
-    free = [image["file_name"] for image in images if image["license"] in FREE_LICENCES]
-    return [path, *(root / "coco_mini" / "images" / Path(name).name for name in sorted(free))]
+def free_photographs(root: Path, sources: Path) -> list[Path]:
+    """The annotations of COCO, and the photographs that `bundled/prepare.py` chose for their licence."""
+    images = json.loads((sources / "coco_free.json").read_text(encoding="utf-8"))["images"]
+    names = sorted(Path(image["file_name"]).name for image in images)
+    return [root / "coco_mini" / "instances.json", *(root / "coco_mini" / "images" / name for name in names)]
 
 
 def pack(archive: Path, root: Path, paths: list[Path] | Iterator[Path]) -> None:
