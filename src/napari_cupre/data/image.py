@@ -61,6 +61,8 @@ class CellImage:
     channels : tuple[int, ...] or None
         Channels that a network sees unless a call names others, at most three; those that the image does not
         have are left out. None, or none that it has, for the first three.
+    channel_names : tuple[str, ...]
+        Names that the file gives the channels, where somebody read them.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class CellImage:
     notices: tuple[str, ...] = ()
     lacks: str = ""
     channels: tuple[int, ...] | None = None
+    channel_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.axes = parse_axes(self.axes, self.data.ndim)
@@ -273,6 +276,11 @@ class CellImage:
         """Return those of `channels` that the image has; None if there are none, or for RGB."""
         there = () if self.is_rgb else (self.channels or ())
         return tuple(each for each in there if 0 <= each < self.channel_count)[:MOST_CHANNELS] or None
+
+    @property
+    def channels_in_use(self) -> tuple[int, ...]:
+        """Return the channels that a network sees unless a call names others."""
+        return self.chosen_channels or tuple(range(min(self.channel_count, MOST_CHANNELS)))
 
     @property
     def result_axes(self) -> str:

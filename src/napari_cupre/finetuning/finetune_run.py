@@ -49,6 +49,7 @@ from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, memory_format, training_dtype
 from napari_cupre.model.hardware import is_out_of_memory
 from napari_cupre.model.runs import training_in
+from napari_cupre.model.seen_channels import SeenChannels
 from napari_cupre.model.targets import target_from_labels
 
 CLIP = 5.0  # norm of the gradient
@@ -402,6 +403,7 @@ class FinetuneRun:
             "seconds": round(self.elapsed, 1),
             "seed": self.settings.seed,
             "code": __version__,
+            **SeenChannels.of_shots(self.shots).as_dict(),
         }
         metrics = {"held_out": [figures(entry) for entry in self.history if entry["step"] == step][-1:]}
         model = self.model.copy(name=name, training=training, metrics=metrics)

@@ -16,6 +16,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import scattered_parts
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError, NothingToSee
+from napari_cupre.io.channel_names import names_of
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff, split_scene
 from napari_cupre.io.images import (
     image_stem,
@@ -422,6 +423,7 @@ def _shots(
     labels, known = truth
     if unseen := image.unseen():
         print(unseen, file=sys.stderr)
+    names_of(image)  # for the model that learns from it
     warn_of_scattered(path, labels)
     try:
         shots = list(shots_from_image(image, labels, regions=regions, complete=complete))

@@ -19,6 +19,7 @@ from napari_cupre.data.annotation import (
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
+from napari_cupre.io.channel_names import names_of
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
@@ -80,6 +81,7 @@ def shots_of(
     background : numpy.ndarray or None, optional
         bool, with the shape of the cells: where a person painted background.
     """
+    names_of(image)  # for the model that learns from it
     taught = _TaughtPlanes(cells.labels, [number for number, cell in cells if cell.state.teaches])
     accepted = [number for number, cell in cells if cell.state is State.CHECKED]
     regions = [np.array(region) for region in cells.regions]
