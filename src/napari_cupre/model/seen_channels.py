@@ -44,7 +44,8 @@ class SeenChannels:
         numbers, names = training.get("channels"), training.get("channel_names")
         if not _is_list(numbers, int) or min(numbers) < 0 or len(numbers) > MOST_CHANNELS:
             return cls()
-        return cls(tuple(numbers), tuple(names) if _is_list(names, str) and len(names) == len(numbers) else ())
+        is_named = _is_list(names, str) and len(names) == len(numbers)
+        return cls(tuple(numbers), tuple(names) if is_named else ())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entries of a model's description."""
