@@ -201,7 +201,8 @@ class FinetuneRun:
         elif self.folder is not None:
             self.folder.create(self.shots, settings, self.start_name)
         self.device = choose_device(settings.device)
-        self.dtype = training_dtype(self.device)
+        # In bfloat16 processors gain a fifth of the time, and models are slightly worse (docs/performance.md).
+        self.dtype = None if self.device.type == "cpu" else training_dtype(self.device)
         self.scratch = self.start.info.training.get("objective", "none").startswith("none")
         wanted = self.start.network.config.diameter
         self.teaching = Teaching(self.shots, settings, wanted, self.scratch)
