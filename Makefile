@@ -6,8 +6,9 @@ INSTALLED := $(VENV)/.installed
 SCREEN := $(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x24")
 
 # One process for each core: torch in two threads of two processes is slower than in one of each.
+# Files run in the order of tests/conftest.py, which xdist would otherwise change.
 # A process that crashes ends the run: pytest-xdist may wait for its replacement for ever.
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile --max-worker-restart=0
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage test-oldest explore bench install docs clean

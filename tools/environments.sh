@@ -30,7 +30,7 @@ make_environment() {
 }
 
 # The tests, a process for each core, as in the Makefile. Libraries of other years warn of other things.
-tests=(-m pytest -n logical --maxprocesses 4 --dist loadfile --max-worker-restart=0 -W default)
+tests=(-m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 -W default)
 export OMP_NUM_THREADS=1
 
 # A screen for the windows where there is one to be had.

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 from torchvision.ops import box_iou
 
 from napari_cupre.errors import ModelFileError
 from napari_cupre.model import checkpoint
+from napari_cupre.model.bfloat16 import FastReLU, clipped_at_6
 from napari_cupre.model.checkpoint import Model, new_model, read_model, save_model
 from napari_cupre.model.config import preset
 from napari_cupre.model.convert import FIELDS, calibration_images
@@ -23,6 +26,7 @@ from napari_cupre.model.geometry import DETECT_OBJECTNESS
 from napari_cupre.model.network import CellRCNN, Detections
 from napari_cupre.model.openvino import OpenVinoEngine, convert
 from napari_cupre.model.zoo import open_model
+from napari_cupre.prediction import detector as detector_module
 from napari_cupre.prediction.detector import Detector
 
 
@@ -87,6 +91,52 @@ def test_bfloat16_finds_the_same_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     detector.look(np.zeros((64, 64, 3), np.float32), 1.0, 0.5)
     detector([np.zeros((64, 64, 3), np.float32)], 1.0, 0.5)
     assert looks == [exact, fast]
+
+
+def test_detectors_do_not_lower_the_precision_of_exact_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast of trainings is on by default on some processors, and once it changed looks, too."""
+    monkeypatch.setattr(detector_module, "training_dtype", lambda device: torch.bfloat16)
+    model = open_model("cupre", "cpu")
+    seen, detect = [], model.network.detect
+    monkeypatch.setattr(
+        model.network,
+        "detect",
+        lambda *a, **k: seen.append(torch.is_autocast_enabled("cpu")) or detect(*a, **k),
+    )
+    detector = Detector(model)
+    detector.look(np.zeros((64, 64, 3), np.float32), 1.0, 0.5)
+    detector([np.zeros((64, 64, 3), np.float32)], 1.0, 0.5)
+    assert seen == [False, False]
+
+
+@given(bits=st.lists(st.integers(-(2**15), 2**15 - 1), min_size=1, max_size=40))
+def test_clipping_bits_clips_numbers(bits: list[int]) -> None:
+    numbers = torch.tensor(bits, dtype=torch.int16).view(torch.bfloat16)
+    numbers = numbers[~numbers.isnan()]
+    assert torch.equal(clipped_at_6(numbers.clone()), numbers.clamp(0, 6))
+    assert torch.equal(FastReLU()(numbers.clone()), numbers.relu())
+    whole = numbers.float()
+    assert torch.equal(clipped_at_6(whole.clone()), whole.clamp(0, 6))
+    assert torch.equal(FastReLU()(whole.clone()), whole.relu())
+
+
+def test_channelwise_convolutions_are_trained_in_float32() -> None:
+    """Their gradients are slow in bfloat16; all other layers follow autocast."""
+    network = CellRCNN(preset("compact")).train()
+    kinds = {}
+    for name, layer in network.backbone.named_modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(
+                lambda layer, seen, out, name=name: kinds.setdefault(layer.groups > 1, set()).add(out.dtype)
+            )
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = network.backbone(torch.rand(1, 3, 64, 64))
+    assert kinds == {True: {torch.float32}, False: {torch.bfloat16}}
+    sum(level.float().sum() for level in maps).backward()
+    # A detector made meanwhile, as for a preview, computes in the types of its engine.
+    with torch.autocast("cpu", torch.bfloat16):
+        engine = TorchEngine(network)
+    assert engine.maps(torch.rand(1, 3, 64, 64)).scores[0].dtype == torch.float32
 
 
 @torch.no_grad()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
+import itertools
 import os
 import sys
 import threading
@@ -80,6 +82,20 @@ def _end(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+@pytest.fixture(scope="session")
+def _windows() -> Iterator[int]:
+    return itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def short_collections(_windows: Iterator[int]) -> Iterator[None]:
+    """Now and then, have the garbage collector leave alone what windows left in napari's and Qt's caches."""
+    yield
+    if next(_windows) % 10 == 0:
+        gc.collect()
+        gc.freeze()
 
 
 Script = Callable[[Request], Iterator[Event]]

@@ -108,11 +108,14 @@ def stop_resume_and_close(viewer: Any, train: TrainWidget, models: Path, qtbot: 
 
 
 def write_small_model(path: Path) -> None:
-    """Random weights, written by another process: this one shows a window and never imports torch."""
+    """Random weights, written by another process: this one shows a window and never imports torch.
+
+    It names the diameter of the cells: estimating it by random weights took most of the test's time.
+    """
     code = (
         "import sys; from pathlib import Path\n"
         "from napari_cupre.model.checkpoint import new_model, save_model\n"
-        "save_model(new_model('tiny'), Path(sys.argv[1]))"
+        "save_model(new_model('tiny').copy(diameter=24.0), Path(sys.argv[1]))"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -141,8 +142,17 @@ class Knot:
         self.itself = self
 
 
+@pytest.fixture
+def nothing_apart() -> Iterator[None]:
+    """As in napari, where nobody has frozen objects before us; the fixtures of our tests have."""
+    gc.unfreeze()
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 def test_a_dock_is_imported_beside_what_napari_holds_and_not_searched_with_it(
-    monkeypatch: pytest.MonkeyPatch,
+    nothing_apart: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One search of all that napari holds takes as long as the dock needs to open."""
     apart: list[int] = []
@@ -157,7 +167,7 @@ def test_a_dock_is_imported_beside_what_napari_holds_and_not_searched_with_it(
     assert gc.get_freeze_count() == 0
 
 
-def test_garbage_is_found_meanwhile_and_afterwards() -> None:
+def test_garbage_is_found_meanwhile_and_afterwards(nothing_apart: None) -> None:
     old = weakref.ref(Knot())
     with doors.old_objects_apart():
         new = weakref.ref(Knot())
@@ -167,7 +177,7 @@ def test_garbage_is_found_meanwhile_and_afterwards() -> None:
     assert old() is None
 
 
-def test_what_somebody_else_put_apart_stays_apart() -> None:
+def test_what_somebody_else_put_apart_stays_apart(nothing_apart: None) -> None:
     knot = Knot()
     theirs = weakref.ref(knot)
     gc.freeze()

@@ -202,7 +202,8 @@ class FinetuneRun:
         elif self.folder is not None:
             self.folder.create(self.shots, settings, self.start_name)
         self.device = choose_device(settings.device)
-        self.dtype = training_dtype(self.device)
+        # Processors save a fifth of the time in bfloat16, but accuracy may suffer (docs/performance.md).
+        self.dtype = None if self.device.type == "cpu" else training_dtype(self.device)
         self.scratch = self.start.info.training.get("objective", "none").startswith("none")
         wanted = self.start.network.config.diameter
         self.teaching = Teaching(self.shots, settings, wanted, self.scratch)

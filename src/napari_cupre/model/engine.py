@@ -19,6 +19,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
+from napari_cupre.model.bfloat16 import clip_fast
 from napari_cupre.model.efficientnet import EfficientNetLite
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class TorchEngine:
             trunk.backbone.to(dtype)
             trunk.neck.to(dtype)
             trunk.head.conv.to(dtype)
+            clip_fast(trunk)
         self._trunk = trunk.to(memory_format=torch.channels_last)
 
     def maps(self, images: Tensor) -> Maps:
@@ -151,6 +153,8 @@ def _lowered_heads(network: CellRCNN, dtype: torch.dtype) -> tuple[nn.Module, nn
     box.features = nn.Sequential(down, box.features.to(dtype), up)
     mask.layers = nn.Sequential(down, mask.layers.to(dtype))
     mask.upsample.to(dtype)
+    clip_fast(box)
+    clip_fast(mask)
     return box.requires_grad_(False), mask.requires_grad_(False)
 
 
@@ -163,7 +167,8 @@ def rewritten(trunk: Trunk) -> Trunk:
         replace_split_attention(trunk)
         part_norms(trunk)
     # A backbone with data-dependent control flow cannot be traced; it stays as it is.
-    with contextlib.suppress(TraceError):
+    # Nor may it look as if it were trained: its layers choose their precision by whether autocast is on.
+    with contextlib.suppress(TraceError), torch.autocast("cpu", enabled=False):
         trunk.backbone = fuse(trunk.backbone)
         _add_in_place(trunk.backbone)
     return trunk

@@ -96,13 +96,14 @@ class MaskHead(nn.Module):
             ]
         self.layers = nn.Sequential(*layers)
         self.upsample = nn.ConvTranspose2d(width, width, 2, stride=2)
+        self.active = nn.ReLU(inplace=True)
         self.logits = nn.Conv2d(width, 1, 1)
         _start_convolutions(self)
         _start_small(self.logits, 0.01)
 
     def forward(self, rois: Tensor) -> Tensor:
         """Return mask logits (n, M, M) of pooled features, in float32."""
-        x = F.relu(self.upsample(self.layers(rois)), inplace=True)
+        x = self.active(self.upsample(self.layers(rois)))
         return self.logits(x.to(self.logits.weight.dtype))[:, 0].float()
 
 

@@ -45,8 +45,9 @@ class Detector(CellFinder):
         self.model = model
         self.info = model.info
         self.device = model.device
-        self._dtype = training_dtype(self.device)
         self.engine = model.engine()
+        # An engine's layers have their types; autocast would compute even the exact ones in bfloat16.
+        self._dtype = None if self.engine else training_dtype(self.device)
         if self.device.type == "cpu":
             keep_large_blocks()
 
