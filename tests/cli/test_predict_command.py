@@ -186,7 +186,5 @@ def test_a_model_is_given_the_channels_it_learned_from(
     ran = command("predict", file, tmp_path / "named.ome.tif", tmp_path / "two.tif", "--out", tmp_path / "o")
     assert '"dapi" learned from channel 2 (DAPI): channel 0 (DAPI) is used; --channels' in ran.err + ran.out
     assert "has only 2 channels: channels 0, 1 are used" in ran.err + ran.out
-    ran = command(
-        "predict", file, tmp_path / "named.ome.tif", "--channels", "1", "--out", tmp_path / "other"
-    )
+    ran = command("predict", file, tmp_path / "named.ome.tif", "--channels", "1", "--out", tmp_path / "other")
     assert "learned from" not in ran.err + ran.out

@@ -268,7 +268,7 @@ def shots_by_plane(
             rgb=image.is_rgb and plane.ndim == 3,
         )
         if image.channel_count > 1:
-            shot.channels = image.channels_in_use
+            shot.channels = image.channels_in_use()
             names = image.channel_names
             shot.channel_names = tuple(names[each] for each in shot.channels) if names else ()
         yield position, shot

@@ -42,14 +42,12 @@ from napari_cupre.finetuning.judge import (
 )
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.shrinking import smaller
-from napari_cupre.finetuning.split import count_cells
-from napari_cupre.finetuning.teaching import Teaching
+from napari_cupre.finetuning.teaching import Teaching, learned_from
 from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, memory_format, training_dtype
 from napari_cupre.model.hardware import is_out_of_memory
 from napari_cupre.model.runs import training_in
-from napari_cupre.model.seen_channels import SeenChannels
 from napari_cupre.model.targets import target_from_labels
 
 CLIP = 5.0  # norm of the gradient
@@ -397,14 +395,11 @@ class FinetuneRun:
             "objective": "few-shot fine-tuning",
             "parent": self.start.info.name,
             "parent_training": self.start.info.training,
-            "cells": sum(count_cells(shot.labels) for shot in self.shots),
-            "images": sum(not shot.is_unlabelled for shot in self.shots),
-            "unlabelled": sum(shot.is_unlabelled for shot in self.shots),
+            **learned_from(self.shots),
             "steps": step,
             "seconds": round(self.elapsed, 1),
             "seed": self.settings.seed,
             "code": __version__,
-            **SeenChannels.of_shots(self.shots).as_dict(),
         }
         metrics = {"held_out": [figures(entry) for entry in self.history if entry["step"] == step][-1:]}
         model = self.model.copy(name=name, training=training, metrics=metrics)

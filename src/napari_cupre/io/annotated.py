@@ -16,7 +16,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import scattered_parts
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError, NothingToSee
-from napari_cupre.io.channel_names import names_of
+from napari_cupre.io.channel_names import ChooseChannels, as_it_is, names_of
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff, split_scene
 from napari_cupre.io.images import (
     image_stem,
@@ -78,6 +78,7 @@ def collect_shots(
     seed: int = 0,
     axes: str | None = None,
     series: str | int | None = None,
+    choose: ChooseChannels = as_it_is,
 ) -> Collected:
     """Read annotated images as shots.
 
@@ -100,6 +101,8 @@ def collect_shots(
         Letters that overrule what the image files say.
     series : str or int or None, optional
         Name or number of the image in files of several; None takes each of them.
+    choose : callable, optional
+        Chooses the channels of each image.
 
     Raises
     ------
@@ -118,7 +121,9 @@ def collect_shots(
         loaded = _read(path, read, collected, axes, is_single)
         try:
             if loaded is not None:
-                collected.shots += _shots(path, *loaded, regions.get(image_stem(path)), complete)
+                image, truth = loaded
+                area = regions.get(image_stem(path))
+                collected.shots += _shots(path, choose(image), truth, area, complete)
                 any_read = True
         except NothingToSee as error:
             if is_single:

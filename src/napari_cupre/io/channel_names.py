@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff, is_zarr, split_scene
+
+ChooseChannels = Callable[[CellImage], CellImage]
+"""Function that returns an image with the channels that a network is to see; it shares the pixels."""
+
+
+def as_it_is(image: CellImage) -> CellImage:
+    """Leave the choice of channels as it is."""
+    return image
 
 
 def channel_names(path: Path, count: int, series: str | int | None = None) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.data.shot import Shot
 from napari_cupre.io.channel_names import names_of
+
+Value = TypeVar("Value", int, str)
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ class SeenChannels:
         """Return what a model's description says; nothing for models of earlier versions."""
         if not isinstance(training, Mapping):
             return cls()
-        numbers, names = training.get("channels"), training.get("channel_names")
-        if not _is_list(numbers, int) or min(numbers) < 0 or len(numbers) > MOST_CHANNELS:
+        numbers = _listed(training.get("channels"), int)
+        names = _listed(training.get("channel_names"), str)
+        if not numbers or min(numbers) < 0 or len(numbers) > MOST_CHANNELS:
             return cls()
-        is_named = _is_list(names, str) and len(names) == len(numbers)
-        return cls(tuple(numbers), tuple(names) if is_named else ())
+        return cls(numbers, names if len(names) == len(numbers) else ())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the entries of a model's description."""
@@ -62,6 +64,16 @@ class SeenChannels:
         ('channel 2', 'channels 0 (CD3), 2 (DAPI)')
         """
         return _words(self.numbers, self.names)
+
+    def on(self, image: CellImage) -> CellImage:
+        """Return an image with the channels that the model is given, unless somebody has chosen others.
+
+        It shares the pixels. The rules are those of `given`.
+        """
+        if image.chosen_channels is not None:
+            return image
+        chosen, _ = self.given(image, "")
+        return image if chosen is None else replace(image, channels=chosen)
 
     def given(self, image: CellImage, model: str) -> tuple[tuple[int, ...] | None, str]:
         """Choose channels of an image for which nobody chose any.
@@ -96,8 +108,11 @@ class SeenChannels:
         return (None, "") if chosen == usual else (chosen, f"{learned}: {_used(chosen, names)}")
 
 
-def _is_list(values: Any, kind: type) -> bool:
-    return isinstance(values, list) and bool(values) and all(type(each) is kind for each in values)
+def _listed(values: Any, kind: type[Value]) -> tuple[Value, ...]:
+    """Return the values of a list, if all are of one kind."""
+    if not isinstance(values, list) or any(type(each) is not kind for each in values):
+        return ()
+    return tuple(values)
 
 
 def _words(numbers: Sequence[int], names: Sequence[str] = ()) -> str:

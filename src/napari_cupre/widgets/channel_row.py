@@ -11,14 +11,14 @@ from qtpy.QtWidgets import QMenu, QPushButton
 
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.errors import CupreError
+from napari_cupre.model.cards import seen_by
 from napari_cupre.widgets.controls import DockPart, SessionWidget, labelled
 
 TOOLTIP = (
-    "What the network sees of an image with several channels: at most three, the first three by default.\n"
-    "They are counted from 0, as by the slider. The choice holds for all images of the project, and for\n"
-    "training, Find cells and outlines alike: a model should see what it was trained on"
+    "What the network sees of an image with several channels: at most three. If you choose none, these are\n"
+    "the channels that the model was trained on, or else the first three. They are counted from 0, as by\n"
+    "the slider. Your choice holds for all images of the project, and for training, Find cells and outlines"
 )
-
 
 LONGEST = 28
 """Maximum number of letters on the button."""
@@ -47,6 +47,7 @@ class ChannelRow(DockPart):
         self.setLayout(row)
         owner.listen(self._session.image_changed, self.refresh)
         owner.listen(self._session.keeper.changed, self.refresh)
+        owner.listen(self._session.models_changed, self.refresh)
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:
@@ -55,13 +56,15 @@ class ChannelRow(DockPart):
         self.setVisible(image is not None)
         if image is None:
             return
-        chosen, count, names = image.chosen_channels, image.channel_count, image.channel_names
+        # a model that learned from other channels than the first three is given those
+        chosen = seen_by(self._session.model).on(image).chosen_channels
+        count, names = image.channel_count, image.channel_names
         words = words_of(chosen, count, names)
         self.button.setText(_shortened(words).replace("&", "&&"))
         self.button.setToolTip(f"{words}\n\n{TOOLTIP}" if names else TOOLTIP)
         if (self.menu.count, self.menu.names) != (count, names):
             self.menu.fill(count, names, self._toggled)
-        if chosen is not None or not self._is_emptied:
+        if image.chosen_channels is not None or not self._is_emptied:
             self.menu.show_chosen(chosen or tuple(range(min(count, MOST_CHANNELS))))
 
     def _opened(self) -> None:
@@ -83,7 +86,7 @@ class ChannelRow(DockPart):
         if is_on:
             self._session.channels.show(number)
         ticked = tuple(number for number, action in enumerate(self.menu.actions()) if action.isChecked())
-        # who unticks all is about to tick others; until then the first three are used
+        # who unticks all is about to tick others; until then it is as if nobody had chosen
         self._is_emptied = not ticked
         if self._is_emptied:
             self.menu.show_chosen(())

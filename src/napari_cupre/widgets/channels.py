@@ -11,6 +11,7 @@ from napari.layers import Image
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project.project import Project
+from napari_cupre.widgets.origin import channels_on
 from napari_cupre.widgets.session_part import SessionPart
 
 if TYPE_CHECKING:
@@ -82,9 +83,10 @@ class Channels(SessionPart):
         place = self._session.cell_image(layer).axes.index("C")
         return round(layer.world_to_data(self._session.viewer.dims.point[-layer.ndim :])[place])
 
-    def given_to(self, image: CellImage) -> CellImage:
-        """Return an image with the choice."""
+    def on(self, layer: Image, image: CellImage) -> CellImage:
+        """Return the image of a layer with the choice, and with the names of its channels."""
         image.channels = self.chosen
+        image.channel_names = channels_on(layer, image.channel_count)
         return image
 
     def _follow(self) -> None:

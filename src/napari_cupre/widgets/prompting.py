@@ -263,9 +263,7 @@ class Prompter(SessionPart):
         """Hand over the pixels in the worker thread, and pass on the engine's events."""
         from napari_cupre.service.protocol import OutlineRequest
 
-        if plane.image.chosen_channels is None:  # Find cells gives the model these as well
-            chosen, _ = seen_by(plane.model).given(plane.image, plane.model)
-            plane = replace(plane, image=replace(plane.image, channels=chosen))
+        plane = replace(plane, image=seen_by(plane.model).on(plane.image))
         request = OutlineRequest(
             plane.model,
             "",

@@ -29,7 +29,7 @@ from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.measuring import MeasuringJob
 from napari_cupre.widgets.model_watch import ModelWatch
-from napari_cupre.widgets.origin import channels_on, origin_of
+from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.preferences import preferred_model
 from napari_cupre.widgets.queueing import ImageQueue
@@ -169,9 +169,7 @@ class Session:
 
     def cell_image(self, layer: Image) -> CellImage:
         """Return the image of a layer, with the axes set by the user."""
-        image = cell_image(layer, self._axes.get(layer) or origin_of(layer).axes)
-        image.channel_names = channels_on(layer, image.channel_count)
-        return self.channels.given_to(image)
+        return self.channels.on(layer, cell_image(layer, self._axes.get(layer) or origin_of(layer).axes))
 
     def set_axes(self, layer: Image, axes: str) -> None:
         """Set the axes of a layer to the user's letters.
