@@ -53,9 +53,9 @@ def test_what_is_known(model: Model) -> None:
 
     image, labels = field()
     square = np.array([[0, 0], [0, 50], [50, 50], [50, 0]])
-    (whole,) = _shots([image], [labels], None, partial=False)
-    (some,) = _shots([image], [labels], None, partial=True)
-    (inside,) = _shots([image], [labels], [[square]], partial=False)
+    (whole,) = _shots([image], [labels], None, partial=False, model=model)
+    (some,) = _shots([image], [labels], None, partial=True, model=model)
+    (inside,) = _shots([image], [labels], [[square]], partial=False, model=model)
     assert whole.known.all()
     assert inside.known[:50, :50].all()
     assert not inside.known.all()

@@ -97,10 +97,8 @@ def collect_shots(
         Where every cell is annotated, see `read_regions`; implies `partial` elsewhere.
     limit : int or None, optional
         How many of the images to use, drawn by `seed`; None uses all.
-    axes : str or None, optional
-        Letters that overrule what the image files say.
-    series : str or int or None, optional
-        Name or number of the image in files of several; None takes each of them.
+    axes, series : str or int or None, optional
+        Letters that overrule what the image files say, and the image to take of files with several.
     choose : callable, optional
         Chooses the channels of each image.
 
@@ -115,15 +113,12 @@ def collect_shots(
     stems = [image_stem(path) for path, _ in every]
     regions: Regions = {} if regions_file is None else read_regions(regions_file, stems)
     complete = not partial and regions_file is None
-    any_read = False
-    is_single = len(pairs) == 1
+    any_read, is_single = False, len(pairs) == 1
     for path, read in pairs:
         loaded = _read(path, read, collected, axes, is_single)
         try:
             if loaded is not None:
-                image, truth = loaded
-                area = regions.get(image_stem(path))
-                collected.shots += _shots(path, choose(image), truth, area, complete)
+                collected.shots += _shots(path, *loaded, regions.get(image_stem(path)), complete, choose)
                 any_read = True
         except NothingToSee as error:
             if is_single:
@@ -423,9 +418,14 @@ def warn_of_scattered(path: Path, labels: np.ndarray) -> None:
 
 
 def _shots(
-    path: Path, image: CellImage, truth: Truth, regions: list[np.ndarray] | None, complete: bool
+    path: Path,
+    image: CellImage,
+    truth: Truth,
+    regions: list[np.ndarray] | None,
+    complete: bool,
+    choose: ChooseChannels,
 ) -> list[Shot]:
-    labels, known = truth
+    (labels, known), image = truth, choose(image)
     if unseen := image.unseen():
         print(unseen, file=sys.stderr)
     names_of(image)  # for the model that learns from it
