@@ -14,8 +14,9 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import CupreError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, Notice, Preview, RunState, StateChanged, StepDone, Validated
+from napari_cupre.io.channel_names import as_it_is
 from napari_cupre.model.cards import seen_by
 from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, run_path, start_of
 from napari_cupre.model.zoo import SUFFIX, user_folder
@@ -101,7 +102,10 @@ class TrainingPlan:
 
     def choice(self) -> ChooseChannels:
         """Return what chooses the channels of images if nobody has: those that the start learned from."""
-        return seen_by(start_of(self.out) if self.resume else self.start).on
+        try:
+            return seen_by(start_of(self.out) if self.resume else self.start).on
+        except InputError:  # whoever resumes the training reports it
+            return as_it_is
 
     def _settle(self, project: Project) -> dict[str, str]:
         """Decide what to hold out from images that no round of the project has used yet."""
