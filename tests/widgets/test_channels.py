@@ -197,6 +197,7 @@ def test_a_model_is_given_the_channels_it_learned_from(
     session.image = image = workbench.viewer.add_image(data, name="multiplex", axis_labels=["c", "y", "x"])
     session.model = str(file)
     assert annotate.channels.button.text() == predict.channels.button.text() == "channels 3, 4"
+    assert workbench.viewer.dims.current_step[0] == 3, "one in use is on show"
     predict.button.click()
     qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
     assert script.options[-1]["channels"] == (3, 4)

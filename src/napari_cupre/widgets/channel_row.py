@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QMenu, QPushButton
 
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.errors import CupreError
-from napari_cupre.model.cards import seen_by
 from napari_cupre.widgets.controls import DockPart, SessionWidget, labelled
 
 TOOLTIP = (
@@ -56,8 +55,7 @@ class ChannelRow(DockPart):
         self.setVisible(image is not None)
         if image is None:
             return
-        # a model that learned from other channels than the first three is given those
-        chosen = seen_by(self._session.model).on(image).chosen_channels
+        chosen = self._session.channels.used_of(image)
         count, names = image.channel_count, image.channel_names
         words = words_of(chosen, count, names)
         self.button.setText(_shortened(words).replace("&", "&&"))
