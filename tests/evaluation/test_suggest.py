@@ -15,11 +15,20 @@ from hypothesis import strategies as st
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.places import Candidate, fields_in, of_files, of_project
-from napari_cupre.evaluation.suggestions import Uncertainty, measure_uncertainty, suggest, weighted_k_center
+from napari_cupre.evaluation.suggestions import (
+    Uncertainty,
+    k_center,
+    measure_uncertainty,
+    suggest,
+    weighted_coverage,
+)
 from napari_cupre.events import Steps
 from napari_cupre.model.checkpoint import new_model
 from napari_cupre.project.gestures import place
 from napari_cupre.project.project import Project
+
+NONE = np.zeros((0, 3), np.float32)
+"""No annotated images."""
 
 
 @dataclass
@@ -46,39 +55,63 @@ def near(angle: float) -> np.ndarray:
 
 def test_what_looks_like_annotated_images_is_not_chosen() -> None:
     vectors = np.stack([near(0.0), near(0.05), near(1.5), [0.0, 0.0, 1.0]]).astype(np.float32)
-    rows, distances = weighted_k_center(vectors, np.ones(4), near(0.0)[None], 2)
+    assert set(k_center(vectors, near(0.0)[None], 2)) == {2, 3}
+    rows, distances = weighted_coverage(vectors, np.ones(4), near(0.0)[None], 2)
     assert set(rows) == {2, 3}
     assert min(distances) > 0.9
 
 
-def test_of_copies_one_is_chosen_and_of_equal_looks_the_less_sure() -> None:
+def test_of_copies_one_is_chosen() -> None:
     vectors = np.stack([near(0.0), near(0.0), near(1.5), near(1.5)]).astype(np.float32)
-    rows, distances = weighted_k_center(
-        vectors, np.array([0.2, 0.9, 0.5, 0.4]), np.zeros((0, 3), np.float32), 2
-    )
-    assert rows == [1, 2]  # the most uncertain one first
+    rows, distances = weighted_coverage(vectors, np.array([0.2, 0.9, 0.5, 0.4]), NONE, 2)
+    assert [row // 2 for row in rows] == [0, 1], "the kind with more uncertainty first"
     assert distances == pytest.approx([1.0, 1 - np.cos(1.5)], abs=1e-6)
 
 
-def test_uncertainty_outweighs_a_little_distance() -> None:
-    vectors = np.stack([near(1.0), near(1.1)]).astype(np.float32)
-    known = near(0.0)[None]
-    assert weighted_k_center(vectors, np.array([0.1, 0.1]), known, 1)[0] == [1]
-    assert weighted_k_center(vectors, np.array([0.9, 0.1]), known, 1)[0] == [0]
+def test_an_odd_image_comes_after_one_that_stands_for_many() -> None:
+    many = [near(0.0), near(0.2), near(0.4)]
+    vectors = np.stack([*many, [0.0, 0.0, 1.0]]).astype(np.float32)
+    rows, _ = weighted_coverage(vectors, np.array([0.4, 0.4, 0.4, 0.9]), NONE, 2)
+    assert rows == [1, 3], "the middle of the three"
+
+
+def test_a_kind_of_which_the_model_is_sure_waits() -> None:
+    sure, unsure = [near(0.0)] * 6, [near(np.pi / 2)] * 2
+    weights = np.array([0.05] * 6 + [0.6] * 2)
+    rows, _ = weighted_coverage(np.stack([*sure, *unsure]), weights, NONE, 2)
+    assert rows == [6, 0]
+
+
+def test_images_that_have_nothing_in_common_are_chosen_by_uncertainty() -> None:
+    rows, _ = weighted_coverage(
+        np.eye(4, dtype=np.float32), np.array([0.2, 0.9, 0.5, 0.4]), NONE[:, [0] * 4], 4
+    )
+    assert rows == [1, 2, 3, 0]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 12), st.integers(0, 4), st.integers(1, 15), st.integers(0, 99))
-def test_choices_differ_and_their_distances_fall_with_even_weights(
+def test_choices_differ_and_each_adds_less_than_the_one_before(
     count: int, labelled: int, wanted: int, seed: int
 ) -> None:
-    drawn = np.random.default_rng(seed).standard_normal((count + labelled, 5))
+    rng = np.random.default_rng(seed)
+    drawn = rng.standard_normal((count + labelled, 5))
     drawn = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-    rows, distances = weighted_k_center(drawn[:count], np.full(count, 0.5), drawn[count:], wanted)
-    assert len(rows) == len(set(rows)) == len(distances) == min(count, wanted)
-    # A new center can only bring points nearer to one; the first of none has a distance by definition.
-    later = distances if labelled else distances[1:]
-    assert all(before >= after - 1e-6 for before, after in pairwise(later))
+    vectors, known, weights = drawn[:count], drawn[count:], rng.uniform(0.05, 1, count)
+    apart = k_center(vectors, known, wanted)
+    rows, distances = weighted_coverage(vectors, weights, known, wanted)
+    assert len(rows) == len(set(rows)) == len(distances) == len(set(apart)) == min(count, wanted)
+
+    def covered(centers: np.ndarray) -> float:
+        alike = np.maximum(vectors @ centers.T, 0).max(axis=1, initial=0)
+        return float(alike @ weights)
+
+    sums = [covered(np.concatenate([known, vectors[rows[:number]]])) for number in range(len(rows) + 1)]
+    gains = np.diff(sums)
+    assert (gains >= -1e-5).all()
+    assert all(before >= after - 1e-5 for before, after in pairwise(gains))
+    others = [covered(np.concatenate([known, vectors[[row]]])) for row in range(count)]
+    assert sums[min(1, len(rows))] >= max(others, default=0.0) - 1e-5, "the first is the best there is"
 
 
 # --- uncertainty -------------------------------------------------------------------------------------

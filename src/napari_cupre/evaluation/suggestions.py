@@ -3,10 +3,14 @@
 Uncertainty has two parts, both known from active learning for detection: *doubt*, detections whose score is
 neither high nor low (the margin of Brust et al., "Active Learning for Deep Object Detection", VISAPP 2019),
 and *disagreement* between what is found in an image and in its mirror image (consistency, Elezi et al.,
-"Not All Labels Are Equal", CVPR 2022). Diversity is the greedy k-center of Sener and Savarese, "Active
-Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018, in the backbone's features: the
-next image is the one farthest from all that are annotated or chosen, here with its distance multiplied by its
-uncertainty.
+"Not All Labels Are Equal", CVPR 2022). The most uncertain image by itself is a poor choice while little is
+annotated, because it is often an odd one (Hacohen et al., "Active Learning on a Budget: Opposite Strategies
+Suit High and Low Budgets", ICML 2022). So the next image is the one that stands for most of the uncertainty
+of the folder: the uncertainty of all images that look like it and not like one that is annotated or chosen
+(facility location, Wei et al., "Submodularity in Data Subset Selection and Active Learning", ICML 2015).
+Looks are compared by the backbone's features. If there are too many images to search, those that differ most
+are searched: the greedy k-center of Sener and Savarese, "Active Learning for Convolutional Neural Networks: A
+Core-Set Approach", ICLR 2018.
 
 The function that finds cells is an argument, so that this module does not depend on prediction.
 """
@@ -53,7 +57,7 @@ LEAST_WEIGHT = 0.05
 """Minimum weight of an image, so that its look counts even if the model is certain."""
 
 UNLIKE, ALIKE = 0.7, 0.3
-"""Distances to the nearest annotated image: above the first an image is unlike it, below the second alike."""
+"""Distances between images: above the first they are unlike, below the second alike."""
 
 NONE_LEFT = "There is no image left to suggest: all of them are annotated already."
 
@@ -138,6 +142,8 @@ class Suggestion:
         Distance to the nearest annotated image; NaN without one.
     thumbnail : numpy.ndarray
         uint8 (64, 64, 3).
+    alike : int
+        Number of other places without annotation that look like it.
     """
 
     place: Place
@@ -145,16 +151,19 @@ class Suggestion:
     novelty: float
     unlike: float
     thumbnail: np.ndarray = field(compare=False)
+    alike: int = 0
 
     @property
     def reason(self) -> str:
         """Return in words why the place would teach something: what is in doubt, and how it looks."""
-        said = self.uncertainty.in_words()
+        said = [self.uncertainty.in_words()]
         if self.unlike >= UNLIKE:
-            return f"{said}, unlike the images annotated so far"
-        if self.unlike <= ALIKE:
-            return f"{said}, much like an annotated image"
-        return said
+            said.append("unlike the images annotated so far")
+        elif self.unlike <= ALIKE:
+            said.append("much like an annotated image")
+        if self.alike:
+            said.append(f"like {counted(self.alike, 'other')}")
+        return ", ".join(said)
 
 
 @dataclass
@@ -260,18 +269,19 @@ def suggest(
     known = vectors[is_done]
     open_places = len(numbers)
     if most is not None and most < open_places:
-        numbers = numbers[weighted_k_center(vectors[numbers], np.ones(open_places), known, most)[0]]
+        numbers = numbers[k_center(vectors[numbers], known, most)]
     unsure, looker = [], Looker(_channels_of(model))
     for done, number in enumerate(numbers, start=1):
         unsure.append(measure_uncertainty(looker.pixels(looks.places[number]), detect))
         yield Progress(done, len(numbers), "images searched")
     weights = np.array([max(LEAST_WEIGHT, each.value) for each in unsure])
-    order, novelty = weighted_k_center(vectors[numbers], weights, known, count)
+    order, novelty = weighted_coverage(vectors[numbers], weights, known, count)
     unlike = (1 - vectors[numbers] @ known.T).min(axis=1) if len(known) else np.full(len(numbers), np.nan)
+    alike = (1 - vectors[numbers] @ vectors[numbers].T <= ALIKE).sum(axis=1) - 1
     chosen = []
     for row, distance in zip(order, novelty):
         place, picture = looks.places[numbers[row]], looks.thumbnails[numbers[row]]
-        chosen.append(Suggestion(place, unsure[row], distance, float(unlike[row]), picture))
+        chosen.append(Suggestion(place, unsure[row], distance, float(unlike[row]), picture, int(alike[row])))
     return Suggestions(chosen, open_places, int(is_done.sum()), looks.skipped, looks.notices)
 
 
@@ -344,17 +354,13 @@ def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
     )
 
 
-def weighted_k_center(
-    vectors: np.ndarray, weights: np.ndarray, labelled: np.ndarray, count: int
-) -> tuple[list[int], list[float]]:
-    """Choose points by the greedy k-center method, with weights.
+def k_center(vectors: np.ndarray, labelled: np.ndarray, count: int) -> list[int]:
+    """Choose points by the greedy k-center method: each is the one farthest from all centers before it.
 
     Parameters
     ----------
     vectors : numpy.ndarray
         float (N, D), unit length.
-    weights : numpy.ndarray
-        float (N,), factors on the distances of the points; above 0.
     labelled : numpy.ndarray
         float (M, D), unit length, existing centers; M may be 0.
     count : int
@@ -362,24 +368,70 @@ def weighted_k_center(
 
     Returns
     -------
-    rows : list of int
-        The chosen points in order; without any center, the first is the one with the largest weight.
-    distances : list of float
-        Distance of each to the nearest center before it, 1 - cosine; 1 if there was none.
+    list of int
+        The chosen points in order; without any center, the first is point 0.
     """
-    # 1 is the distance of images that have nothing in common.
-    nearest = (1 - vectors @ labelled.T).min(axis=1) if len(labelled) else np.ones(len(vectors))
-    nearest = np.maximum(nearest.astype(np.float64), 0.0)
+    nearest = _distances(vectors, labelled)
+    rows: list[int] = []
+    left = np.ones(len(vectors), bool)
+    while left.any() and len(rows) < count:
+        rows.append(int(np.argmax(np.where(left, nearest, -1.0))))
+        left[rows[-1]] = False
+        nearest = np.minimum(nearest, _distances(vectors, vectors[rows[-1:]]))
+    return rows
+
+
+def weighted_coverage(
+    vectors: np.ndarray, weights: np.ndarray, labelled: np.ndarray, count: int
+) -> tuple[list[int], list[float]]:
+    """Choose points that look like most of the weight that no point before them looks like.
+
+    Two points look alike by the cosine between them, if it is positive. Each choice adds most to the sum of
+    weight times the likeness to the nearest chosen or labelled point. Points that have nothing in common with
+    any other are chosen by weight alone.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        float (N, D), unit length.
+    weights : numpy.ndarray
+        float (N,), above 0.
+    labelled : numpy.ndarray
+        float (M, D), unit length, existing points; M may be 0.
+    count : int
+        Points to choose, at most N.
+
+    Returns
+    -------
+    rows : list of int
+        The chosen points in order.
+    distances : list of float
+        Distance of each to the nearest chosen or labelled point before it, 1 - cosine; 1 if there was none.
+    """
+    alike = np.maximum(vectors.astype(np.float64) @ vectors.T, 0.0)
+    nearest = _distances(vectors, labelled)
     rows: list[int] = []
     distances: list[float] = []
     left = np.ones(len(vectors), bool)
     while left.any() and len(rows) < count:
-        row = int(np.argmax(np.where(left, nearest * weights, -1.0)))
+        covered = np.maximum(1 - nearest, 0.0)
+        gains = np.maximum(alike - covered, 0.0) @ weights
+        row = int(np.argmax(np.where(left, gains, -1.0)))
         rows.append(row)
         distances.append(float(nearest[row]))
         left[row] = False
-        nearest = np.minimum(nearest, np.maximum(1 - vectors @ vectors[row], 0.0))
+        nearest = np.minimum(nearest, _distances(vectors, vectors[row : row + 1]))
     return rows, distances
+
+
+def _distances(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Return the distance of each point to the nearest center, 1 - cosine; 1 if there is no center.
+
+    1 is the distance of images that have nothing in common.
+    """
+    if not len(centers):
+        return np.ones(len(vectors))
+    return np.maximum((1 - vectors.astype(np.float64) @ centers.T).min(axis=1), 0.0)
 
 
 def _sure(seen: Seen) -> np.ndarray:
