@@ -30,7 +30,6 @@ from napari_cupre.events import (
 from napari_cupre.finetuning.finetune_folder import RunFolder, annotation_of, difference
 from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
-from napari_cupre.finetuning.halfway import CLEARLY, KEPT, judged_halfway
 from napari_cupre.finetuning.judge import (
     Judgement,
     decision,
@@ -40,6 +39,7 @@ from napari_cupre.finetuning.judge import (
     is_as_good,
     to_batch,
 )
+from napari_cupre.finetuning.mixing import best_share, mixed, usual_share, words_of_mix
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.shrinking import smaller
 from napari_cupre.finetuning.teaching import Teaching, learned_from
@@ -353,9 +353,7 @@ class FinetuneRun:
             yield Saved(str(self.folder.state_path), "run", self.step)
         if self.judge and self.step and self.history and self.history[-1]["step"] != self.step:
             yield self._judge_now("average")
-        averaged = self.average.network.state_dict()
-        yield from self._try_halfway(averaged)
-        tensors, at = (self._best[1], self._best[2]) if self._best else (averaged, self.step)
+        tensors, at = yield from self._settled()
         self.result = self._as_model(tensors, at)
         if self.folder is not None:
             yield Saved(str(self.folder.publish(self.result)), "final", at)
@@ -376,18 +374,22 @@ class FinetuneRun:
             },
         )
 
-    def _try_halfway(self, averaged: dict[str, torch.Tensor]) -> Iterator[Event]:
-        """Keep the mean of the start's and the trained weights if it is better on the held-out cells."""
-        best = self._best
-        if self.judge is None or self.scratch or not self.step:
-            return
-        is_trained = best is not None and best[2] > 0
-        trained, at = (best[1], best[2]) if best is not None and is_trained else (averaged, self.step)
-        judgement, mean = judged_halfway(self.start.network, trained, self.judge, self.dtype)
-        if best is None or judgement.score > best[0].score - (CLEARLY if is_trained else 0.0):
-            self._best = (judgement, mean, at)
-            self.history.append({"step": at, "which": "halfway", **asdict(judgement)})
-            yield Notice(KEPT)
+    def _settled(self) -> Generator[Event, None, tuple[dict[str, torch.Tensor], int]]:
+        """Return the weights to keep, and the step that they are from."""
+        best, averaged = self._best, self.average.network.state_dict()
+        trained, at = (best[1], best[2]) if best is not None and best[2] else (averaged, self.step)
+        if self.scratch or not self.step:
+            return (averaged, self.step) if best is None else (best[1], best[2])
+        share = usual_share(self.skill)
+        if self.judge is not None:
+            share, judgement = best_share(self.start.network, trained, share, self.judge, self.dtype)
+            if best is not None and not best[2] and judgement.score <= best[0].score:
+                return best[1], 0  # worse than the start
+            self._best = (judgement, trained, at)
+            self.history.append({"step": at, "which": "mix", "share": share, **asdict(judgement)})
+        if said := words_of_mix(share, self.start.info.name):
+            yield Notice(said)
+        return mixed(self.start.network, trained, share).state_dict(), at
 
     def _as_model(self, tensors: dict[str, torch.Tensor], step: int) -> Model:
         name = self.out.stem if self.out is not None else "finetuned"
