@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,3 +128,37 @@ def test_too_few_cells_try_nothing_else(pretrained: Any) -> None:
         None,
     )
     assert (share, judge.asked) == (0.25, 1)
+
+
+def test_a_start_is_not_praised_for_finding_what_it_was_shown(
+    pretrained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def named(seed: int) -> Any:
+        return replace(shot(seed), name=f"image {seed}")
+
+    monkeypatch.setattr(Teaching, "skill", lambda *_: 0.3)
+    first = FinetuneRun(pretrained, [named(0)], settings(steps=1))
+    list(first.events())
+    assert first.result is not None
+    assert first.result.info.training["knew"] == 0.3
+    monkeypatch.setattr(Teaching, "skill", lambda *_: 0.95)
+    again = FinetuneRun(first.result, [named(0)], settings(steps=1))
+    list(again.events())
+    assert again.knew == 0.3, "as its own start"
+    judged: list[Any] = []
+
+    def skill(judge: Judge, network: Any, dtype: Any) -> float:
+        judged.extend(judge.windows)
+        return 0.7
+
+    monkeypatch.setattr(Judge, "skill", skill)
+    assert again.result is not None
+    more = FinetuneRun(again.result, [named(0), named(1), named(2)], settings(steps=1, held_out=0.0))
+    list(more.events())
+    assert more.knew == 0.7
+    assert len(judged) == 2, "the new images"
+    assert more.result is not None
+    assert len(more.result.info.training["seen"]) == 3
+    other = FinetuneRun(more.result, [named(5)], settings(steps=1))
+    list(other.events())
+    assert other.knew == 0.95, "nothing of this was shown"

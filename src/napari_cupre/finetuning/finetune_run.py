@@ -210,6 +210,8 @@ class FinetuneRun:
         self.judge = self.teaching.judge
         self._looked = 0
         self.skill = 0.0 if self.scratch else self.teaching.skill(self.network, self.dtype)
+        training = self.start.info.training
+        self.knew = self.teaching.knew(self.network, self.dtype, training, self.skill)
         self.optimiser = make_optimiser(self.network, self.skill)
         self.contrast = self.teaching.contrast(self.network, self.skill, self.skill >= FAMILIAR)
         self.average = WeightAverage(self.network)
@@ -380,7 +382,7 @@ class FinetuneRun:
         trained, at = (best[1], best[2]) if best is not None and best[2] else (averaged, self.step)
         if self.scratch or not self.step:
             return (averaged, self.step) if best is None else (best[1], best[2])
-        share = usual_share(self.skill)
+        share = usual_share(self.knew)
         if self.judge is not None:
             share, judgement = best_share(self.start.network, trained, share, self.judge, self.dtype)
             if best is not None and not best[2] and judgement.score <= best[0].score:
@@ -397,7 +399,7 @@ class FinetuneRun:
             "objective": "few-shot fine-tuning",
             "parent": self.start.info.name,
             "parent_training": self.start.info.training,
-            **learned_from(self.shots),
+            **learned_from(self.shots, self.start.info.training, self.knew),
             "steps": step,
             "seconds": round(self.elapsed, 1),
             "seed": self.settings.seed,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from napari_cupre.words import counted
 MOSTLY_KNOWN = 0.95  # if this share of the images is known, looking at the rest is not worth the time
 MOST_UNLABELLED, PLACE = 48, 768  # images without annotation to use, and side of the used part, network px
 SKILL_WINDOWS = 4  # windows of annotation on which the start is tried
+LEAST_NEW = 5  # cells of images that the start has not seen, to tell what it knows
 
 
 class Teaching:
@@ -61,6 +63,7 @@ class Teaching:
         self._settings, self._seed = settings, settings.seed
         self._unlabelled = [shot for shot in shots if shot.is_unlabelled]
         shots = [shot for shot in shots if not shot.is_unlabelled]
+        self._keys = {_key(shot): shot.name for shot in shots}
         self.scaling = choose_scaling(shots, settings.diameter)
         enough = ENOUGH_FROM_SCRATCH if scratch else HELD_FROM_CELLS
         self._taught, self._held_out = hold_out(shots, settings.held_out, settings.seed, enough)
@@ -128,9 +131,42 @@ class Teaching:
         """
         return self._some(SKILL_WINDOWS).skill(network, dtype)
 
-    def _some(self, most: int) -> Judge:
+    def knew(
+        self, network: CellRCNN, dtype: torch.dtype | None, training: Mapping[str, Any], skill: float
+    ) -> float:
+        """Return how well a start finds annotated cells that it has not learned from, AP50 in 0..1.
+
+        Of images that it learned from in an earlier round it finds what it was shown.
+
+        Parameters
+        ----------
+        network : CellRCNN
+            The start; it is not changed.
+        dtype : torch.dtype or None
+            Data type of autocast.
+        training : mapping
+            The description of the start's own training.
+        skill : float
+            How well it finds the cells of all images. Returned if it learned from none of them.
+
+        Returns
+        -------
+        float
+            On the new images; if they have too few cells, what the first start of its rounds knew.
+        """
+        seen = set(training.get("seen", ()))
+        if not seen & self._keys.keys():
+            return skill
+        names = {self._keys[key] for key in self._keys.keys() - seen}
+        new = [number for number, shot in enumerate(self._taught) if shot.name in names]
+        if sum(count_cells(self._taught[number].labels) for number in new) < LEAST_NEW:
+            return float(training.get("knew", skill))
+        return self._some(SKILL_WINDOWS, new).skill(network, dtype)
+
+    def _some(self, most: int, among: Sequence[int] | None = None) -> Judge:
         """Return a judge on some windows of some images that are learned from."""
-        annotated = [number for number, shot in enumerate(self._taught) if shot.labels.any()]
+        numbers = range(len(self._taught)) if among is None else among
+        annotated = [number for number in numbers if self._taught[number].labels.any()]
         chosen = np.random.default_rng(self._seed).permutation(annotated)[:most]
         scaled = [scale_shot(self._taught[number], self._scales[number]) for number in chosen]
         return Judge(scaled, self._seed, most)
@@ -190,14 +226,32 @@ class Teaching:
         return f"{taught}{beside}, {judged}; {self.scaling}"
 
 
-def learned_from(shots: Sequence[Shot]) -> dict[str, Any]:
-    """Return what the description of a model says about the images that it learned from."""
+def learned_from(shots: Sequence[Shot], training: Mapping[str, Any], knew: float) -> dict[str, Any]:
+    """Return what the description of a model says about the images that it learned from.
+
+    Parameters
+    ----------
+    shots : sequence of Shot
+        The images.
+    training : mapping
+        The description of the start's own training.
+    knew : float
+        See `Teaching.knew`.
+    """
+    seen = {_key(shot) for shot in shots if not shot.is_unlabelled}
     return {
+        "knew": round(knew, 4),
+        "seen": sorted(seen.union(training.get("seen", ()))),
         "cells": sum(count_cells(shot.labels) for shot in shots),
         "images": sum(not shot.is_unlabelled for shot in shots),
         "unlabelled": sum(shot.is_unlabelled for shot in shots),
         **SeenChannels.of_shots(shots).as_dict(),
     }
+
+
+def _key(shot: Shot) -> str:
+    """Return what tells an image from others, whatever is annotated in it."""
+    return f"{zlib.crc32(np.ascontiguousarray(shot.image).data):08x}"
 
 
 def _known_share(samples: Sequence[Sample]) -> float:
