@@ -41,10 +41,9 @@ def can_take(session: Session, layer: Image, loaded: Loaded) -> bool:
         and may_leave(session, layer)
         and cells is not None
         and not layer.multiscale
-        and (layer.ndim, layer.rgb, layer.data.shape) == (2, image.is_rgb, tuple(image.data.shape))
+        and (layer.ndim, layer.rgb, layer.data.ndim) == (2, image.is_rgb, image.data.ndim)
         and cells.layer.ndim == 2
         and cells.reading.axes == image.axes
-        and cells.cells.shape == tuple(loaded.entry.shape)
         and (annotation.regions is None or annotation.regions.ndim == 2)
     )
 
@@ -75,6 +74,8 @@ def exchange(session: Session, layer: Image, loaded: Loaded, cells: Cells) -> No
                 if np.any(np.asarray(getattr(other, key)) != np.asarray(value)):
                     setattr(other, key, value)
     session.keeper.attach(layer, loaded.entry.stem, cells, reading, loaded.colours)
+    for each in (layer, held.layer):
+        each.translate = each.translate  # of a hidden layer, napari remembers how far the former data reached
 
 
 def _show_pixels(layer: Image, loaded: Loaded) -> None:

@@ -14,9 +14,10 @@ from qtpy.QtWidgets import (
     QPushButton,
 )
 
+from napari_cupre.events import RunState
 from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
-from napari_cupre.widgets.controls import DockPart, SessionWidget
+from napari_cupre.widgets.controls import DockPart, SessionWidget, job_words
 from napari_cupre.widgets.remembering import remember
 from napari_cupre.widgets.what_next import Advice
 
@@ -75,7 +76,8 @@ class SuggestionList(DockPart):
         status, is_open = self._next.job.status, self.button.isChecked()
         self.button.setVisible(self._next.has_choice)
         self.setVisible(self._next.has_choice and (is_open or status.is_active))
-        self.rate.setText("Stop" if status.is_active else "Rate")
+        self.rate.setText(job_words(status, "Rate", "Stop"))
+        self.rate.setEnabled(status.state is not RunState.STOPPING)
         self.line.setText(self._sentence())
         self.line.setVisible(bool(self.line.text()))
         self.list.setVisible(is_open and bool(self._next.advice))
