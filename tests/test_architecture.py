@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"synthetic", "io", "data"},
     "evaluation": {"project", "model", "io", "data"},
     "prediction": {"project", "model", "io", "data"},
-    "finetuning": {"project", "model", "synthetic", "io", "data", "evaluation"},
+    "finetuning": {"project", "model", "synthetic", "io", "data", "evaluation", "prediction"},
     "pretraining": {"project", "model", "synthetic", "io", "data", "evaluation"},
     "api": ENGINE,
     "service": ENGINE | {"api"},

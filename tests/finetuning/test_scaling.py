@@ -52,3 +52,42 @@ def test_what_the_user_gives_is_taken() -> None:
     scaling = choose_scaling([squares(10), squares(40)], 33.0)
     assert scaling.common == 33.0
     assert "33 px" in str(scaling)
+
+
+def test_each_image_is_estimated_where_the_start_estimates_the_annotated_ones_well() -> None:
+    shots = [squares(20), squares(24), squares(28, count=1)]
+    guesses = {id(shot.image): diameter(side) for shot, side in zip(shots, (22, 22, 99))}
+    scaling = choose_scaling(shots, None, lambda image: guesses[id(image)])
+    assert scaling.common is None
+    assert scaling.is_guessed
+    assert [scaling.of(shot) for shot in shots] == pytest.approx(
+        [diameter(20), diameter(24), diameter(22)], rel=0.03
+    )
+    assert str(scaling) == f"diameter about {scaling.typical:.0f} px, estimated in each image"
+
+
+@pytest.mark.parametrize("guess", [None, 10.0, 40.0], ids=["none", "half", "double"])
+def test_the_annotated_diameter_holds_for_all_where_an_estimate_is_wrong(guess: float | None) -> None:
+    shots = [squares(20), squares(20)]
+    given = iter([diameter(20), guess])
+    scaling = choose_scaling(shots, None, lambda image: next(given))
+    assert scaling.common == pytest.approx(diameter(20), rel=0.01)
+
+
+def test_one_or_two_cells_do_not_tell_whether_an_estimate_is_right() -> None:
+    assert choose_scaling([squares(20, count=2)], None, lambda image: diameter(20)).common is not None
+
+
+def test_of_two_images_those_with_most_cells_are_tried() -> None:
+    shots, tried = [squares(20), squares(20, count=6), squares(20, count=5)], []
+
+    def guess(image: np.ndarray) -> float:
+        tried.append(image.shape[1] // 80)
+        return diameter(20)
+
+    assert choose_scaling(shots, None, guess).is_guessed
+    assert tried == [6, 5]
+
+
+def test_what_the_user_gives_is_not_guessed() -> None:
+    assert choose_scaling([squares(20)], 33.0, lambda image: diameter(20)).common == 33.0

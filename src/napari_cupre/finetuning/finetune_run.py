@@ -41,6 +41,7 @@ from napari_cupre.finetuning.judge import (
 )
 from napari_cupre.finetuning.mixing import best_share, mixed, usual_share, words_of_mix
 from napari_cupre.finetuning.preview import preview
+from napari_cupre.finetuning.scaling import size_guess
 from napari_cupre.finetuning.shrinking import smaller
 from napari_cupre.finetuning.teaching import Teaching, learned_from
 from napari_cupre.model.average import WeightAverage
@@ -210,8 +211,8 @@ class FinetuneRun:
         # Processors save a fifth of the time in bfloat16, but accuracy may suffer (docs/performance.md).
         self.dtype = None if self.device.type == "cpu" else training_dtype(self.device)
         self.scratch = self.start.info.training.get("objective", "none").startswith("none")
-        wanted = self.start.network.config.diameter
-        self.teaching = Teaching(self.shots, settings, wanted, self.scratch)
+        wanted, guess = self.start.network.config.diameter, size_guess(self.start)
+        self.teaching = Teaching(self.shots, settings, wanted, self.scratch, guess)
         if self._stop.is_set():
             return
         model = self.start.copy(diameter=self.teaching.scaling.common).to(self.device)
@@ -220,8 +221,7 @@ class FinetuneRun:
         self.skill = 0.0 if self.scratch else self.teaching.skill(self.network, self.dtype)
         if self._stop.is_set():
             return
-        training = self.start.info.training
-        self.knew = self.teaching.knew(self.network, self.dtype, training, self.skill)
+        self.knew = self.teaching.knew(self.network, self.dtype, self.start.info.training, self.skill)
         self.optimiser = make_optimiser(self.network, self.skill)
         self.contrast = self.teaching.contrast(self.network, self.skill, self.skill >= FAMILIAR)
         self.average = WeightAverage(self.network)
