@@ -95,10 +95,16 @@ def test_random_weights_are_no_start_to_go_back_to(start: Any, monkeypatch: pyte
     assert share_of(run, start) == 1
 
 
-@given(skill=st.floats(0, 1), other=st.floats(0, 1))
-def test_who_knows_more_keeps_less(skill: float, other: float) -> None:
-    assert SHARES[0] <= usual_share(skill) <= SHARES[-1]
-    assert (usual_share(skill) >= usual_share(other)) or skill > other
+@given(skill=st.floats(0, 1), other=st.floats(0, 1), cells=st.integers(0, 99), more=st.integers(0, 99))
+def test_less_is_kept_of_what_the_start_knows_and_of_few_cells(
+    skill: float, other: float, cells: int, more: int
+) -> None:
+    least, most = sorted((skill, other)), sorted((cells, more))
+    assert SHARES[0] <= usual_share(least[1], most[0]) <= usual_share(least[0], most[1]) <= SHARES[-1]
+
+
+def test_of_a_few_cells_at_most_half_is_kept() -> None:
+    assert [usual_share(0.1, cells) for cells in (1, 10, 25, 40)] == pytest.approx([0.5, 0.5, 0.75, 1.0])
 
 
 def test_a_mix_is_a_mix_and_the_start_stays(pretrained: Any) -> None:

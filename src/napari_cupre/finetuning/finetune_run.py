@@ -382,7 +382,7 @@ class FinetuneRun:
         trained, at = (best[1], best[2]) if best is not None and best[2] else (averaged, self.step)
         if self.scratch or not self.step:
             return (averaged, self.step) if best is None else (best[1], best[2])
-        share = usual_share(self.knew)
+        share = usual_share(self.knew, self.teaching.cells)
         if self.judge is not None:
             share, judgement = best_share(self.start.network, trained, share, self.judge, self.dtype)
             if best is not None and not best[2] and judgement.score <= best[0].score:

@@ -23,29 +23,35 @@ SHARES = (0.25, 0.5, 1.0)
 """Shares of the trained weights in a mix, in 0..1, that are tried on the held-out cells."""
 
 UNKNOWN, KNOWN = 0.6, 0.8
-"""Start that finds the annotated cells with at most the first AP50 keeps all of its training, and one that
-finds them with at least the second the least share; chosen on images outside the test part
-(docs/accuracy.md)."""
+"""If the start finds the annotated cells with at most the first AP50, all of the training is kept; if with at
+least the second, the least share. Chosen on images outside the test part (docs/accuracy.md)."""
+
+FEW, SEVERAL = 10, 40
+"""Up to the first number of cells, at most half of a training is kept, and from the second on all of it: what
+a start does not find of a few cells may be odd."""
 
 CLEARLY, CLEARLY_SHARE = 0.01, 0.25
 """Another share is clearly better if it scores more than this above the usual one, and more than this share
 of the uncertainty of the score."""
 
 
-def usual_share(skill: float) -> float:
+def usual_share(skill: float, cells: int) -> float:
     """Return how much of a training to keep, 0..1, if nothing else is known.
 
     Parameters
     ----------
     skill : float
         How well the start finds the annotated cells, AP50 in 0..1.
+    cells : int
+        Number of cells learned from.
 
     Examples
     --------
-    >>> usual_share(0.3), round(usual_share(0.7), 3), usual_share(0.9)
-    (1.0, 0.625, 0.25)
+    >>> usual_share(0.3, 50), usual_share(0.3, 8), usual_share(0.9, 50)
+    (1.0, 0.5, 0.25)
     """
-    return float(np.interp(skill, (UNKNOWN, KNOWN), (SHARES[-1], SHARES[0])))
+    by_skill = np.interp(skill, (UNKNOWN, KNOWN), (SHARES[-1], SHARES[0]))
+    return float(min(by_skill, np.interp(cells, (FEW, SEVERAL), SHARES[1:])))
 
 
 def mixed(start: CellRCNN, trained: Mapping[str, Tensor], share: float) -> CellRCNN:
@@ -107,16 +113,10 @@ def best_share(
 
 
 def words_of_mix(share: float, start: str) -> str:
-    """Say what a mix is made of; "" for all of a training.
-
-    Examples
-    --------
-    >>> print(words_of_mix(0.25, "cupre"))
-    "cupre" finds most of these cells already, so a mix that forgets less is kept: 25 % trained, 75 % "cupre".
-    """
+    """Say what a mix is made of; "" for all of a training."""
     if share == 1.0:
         return ""
     return (
-        f'"{start}" finds most of these cells already, so a mix that forgets less is kept: '
-        f'{100 * share:.0f} % trained, {100 - round(100 * share)} % "{start}".'
+        f"The new model is a mix that forgets less than the training alone: {100 * share:.0f} % trained, "
+        f'{100 - round(100 * share)} % "{start}". With more cells that "{start}" misses, more of it is new.'
     )

@@ -107,6 +107,11 @@ class Teaching:
         chosen = sorted(rng.permutation(len(shots))[:MOST_UNLABELLED])
         return [_place(rng, shots[number], scales[number]) for number in chosen]
 
+    @property
+    def cells(self) -> int:
+        """Return the number of cells to learn from."""
+        return sum(count_cells(shot.labels) for shot in self._taught)
+
     def contrast(self, network: CellRCNN, skill: float, holds_norm: bool) -> FolderContrast | None:
         """Return the contrastive step on images without annotation; None if there are too few.
 
@@ -239,7 +244,6 @@ class Teaching:
 
     def in_words(self) -> str:
         """Say how many cells are learned from, and how many judge."""
-        cells = sum(count_cells(shot.labels) for shot in self._taught)
         held = sum(count_cells(shot.labels) for shot in self._held_out)
         accepted = held - sum(count_cells(shot.for_judging().labels) for shot in self._held_out)
         judged = f"{held} are held out to judge" if held else "too few to hold some out as a check"
@@ -248,7 +252,7 @@ class Teaching:
             judged += f" ({guesses} not count where not everything is annotated)"
         others = len(self._unlabelled)
         beside = f", beside {counted(others, 'image')} without annotation" if others else ""
-        taught = f"{counted(cells, 'cell')} of {counted(len(self._taught), 'image')}"
+        taught = f"{counted(self.cells, 'cell')} of {counted(len(self._taught), 'image')}"
         return f"{taught}{beside}, {judged}; {self.scaling}"
 
 
