@@ -25,6 +25,7 @@ def trained_with(
     """A run whose judge gives the start, the trained weights and each mix these scores."""
     given_scores = iter(scores)
     monkeypatch.setattr(Teaching, "skill", lambda *_: skill)
+    monkeypatch.setattr(Teaching, "cells", property(lambda _: 50))
     monkeypatch.setattr(
         Judge,
         "__call__",
