@@ -110,7 +110,7 @@ def measured(model, files: list[tuple[Path, Path]], most: int) -> dict[str, obje
         if not len(numbers):
             continue
         image = read_image(path)
-        outliner = Outliner(detector, _reader(image.plane(next(image.plane_indices()))))
+        outliner = Outliner(detector, _reader(image.plane(next(image.plane_indices())), model))
         _, seconds = timed(lambda outliner=outliner, first=points[:1]: outliner.points(first))
         spent["features"] += seconds
         asked: list[tuple[str, Callable, np.ndarray]] = [

@@ -53,9 +53,9 @@ def test_what_is_known(model: Model) -> None:
 
     image, labels = field()
     square = np.array([[0, 0], [0, 50], [50, 50], [50, 0]])
-    (whole,) = _shots([image], [labels], None, partial=False)
-    (some,) = _shots([image], [labels], None, partial=True)
-    (inside,) = _shots([image], [labels], [[square]], partial=False)
+    (whole,) = _shots([image], [labels], None, partial=False, model=model)
+    (some,) = _shots([image], [labels], None, partial=True, model=model)
+    (inside,) = _shots([image], [labels], [[square]], partial=False, model=model)
     assert whole.known.all()
     assert inside.known[:50, :50].all()
     assert not inside.known.all()
@@ -99,3 +99,15 @@ def test_no_part_takes_the_name_of_a_function() -> None:
         assert not isinstance(getattr(cupre, name), ModuleType), name
     truth = np.eye(8, dtype=np.int32)
     assert cupre.evaluate([truth], [truth]).ap == 1
+
+
+def test_a_model_is_given_the_channels_it_learned_from(model: Model) -> None:
+    image, labels = field()
+    stack = CellImage.from_array(np.stack([np.zeros_like(image)] * 3 + [image]), "CYX")
+    own = model.copy(training={"channels": [3]})
+    alone = cupre.predict(model, image, score=0.0)
+    found = cupre.predict(own, stack, score=0.0)
+    np.testing.assert_array_equal(found.labels, alone.labels)
+    stack.channels = (3,)
+    trained = cupre.finetune(model, [stack], [labels], steps=1)
+    assert trained.info.training["channels"] == [3]

@@ -25,6 +25,7 @@ from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.io.unannotated import place_of, unannotated
 from napari_cupre.model.checkpoint import Model
+from napari_cupre.model.seen_channels import SeenChannels
 from napari_cupre.model.zoo import BUNDLED, open_model
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.outliner import Outliner
@@ -112,8 +113,8 @@ def finetune(
     """
     limit, device = 2.0 if minutes is None and steps is None else minutes, str(model.device)
     settings = FinetuneSettings(minutes=limit, steps=steps, diameter=diameter, seed=seed, device=device)
-    shots = list(_shots(images, labels, regions, partial))
-    shots += _others(unlabelled or (), seed, {shot.name for shot in shots})
+    shots = list(_shots(images, labels, regions, partial, model))
+    shots += _others(unlabelled or (), seed, {shot.name for shot in shots}, model)
     return _trained(FinetuneRun(model, shots, settings, None if out is None else Path(out)), on_event)
 
 
@@ -158,7 +159,9 @@ def predict(
     InputError
         If the image has several planes, no finite value, or an option is out of range.
     """
-    return predict_plane(model, _plane(image), diameter=diameter, score=score, tile=tile, augment=augment)
+    return predict_plane(
+        model, _plane(image, model), diameter=diameter, score=score, tile=tile, augment=augment
+    )
 
 
 def outline(
@@ -210,7 +213,7 @@ def outline(
     """
     if (boxes is None) == (points is None):
         raise InputError("Give either boxes (x0, y0, x1, y1) or points (y, x): each gives one outline.")
-    outliner = Outliner(model, _reader(image), diameter)
+    outliner = Outliner(model, _reader(image, model), diameter)
     found = outliner.boxes(boxes) if points is None else outliner.points(points)
     return outliner.instances(found)
 
@@ -220,6 +223,7 @@ def _shots(
     labels: Sequence[np.ndarray],
     regions: Sequence[Polygons | None] | None,
     partial: bool,
+    model: Model,
 ) -> Iterator[Shot]:
     areas = [None] * len(images) if regions is None else list(regions)
     for what, given in (("label images", labels), ("lists of regions", areas)):
@@ -228,26 +232,26 @@ def _shots(
     complete = not partial and regions is None
     for number, (image, marked, area) in enumerate(zip(images, labels, areas), start=1):
         if isinstance(image, CellImage):
-            yield from shots_from_image(image, marked, regions=area, complete=complete)
+            yield from shots_from_image(_seen(model).on(image), marked, regions=area, complete=complete)
         else:
             yield make_shot(image, marked, regions=area, complete=complete, name=f"image {number}")
 
 
 def _others(
-    given: Sequence[Image | str | os.PathLike[str]], seed: int, annotated: set[str]
+    given: Sequence[Image | str | os.PathLike[str]], seed: int, annotated: set[str], model: Model
 ) -> Iterator[Shot]:
     """Images without annotation; a file that cannot be read is warned of."""
     paths = [each for each in given if isinstance(each, str | os.PathLike)]
     if paths:
-        yield from unannotated(paths, seed, annotated, warnings.warn)
+        yield from unannotated(paths, seed, annotated, warnings.warn, _seen(model).on)
     for number, image in enumerate(given, start=1):
         if isinstance(image, CellImage):
-            yield place_of(image, np.random.default_rng([seed, number]))
+            yield place_of(_seen(model).on(image), np.random.default_rng([seed, number]))
         elif not isinstance(image, str | os.PathLike):
             yield Shot.unlabelled(normalise(np.asarray(image)), f"unlabelled image {number}")
 
 
-def _reader(image: Any) -> PlaneReader:
+def _reader(image: Any, model: Model) -> PlaneReader:
     """The one plane of an image, to be read by windows; grey values are stretched as `predict` does."""
     if not isinstance(image, CellImage):
         if not hasattr(image, "dtype"):
@@ -263,7 +267,7 @@ def _reader(image: Any) -> PlaneReader:
 
             image = da.from_array(image, chunks=getattr(image, "chunks", "auto"))
         image = CellImage.from_array(image, "YX" if image.ndim == 2 else "YXS" if colours else "YXC")
-    return PlaneReader(image, _only_plane(image))
+    return PlaneReader(_seen(model).on(image), _only_plane(image))
 
 
 def _only_plane(image: CellImage) -> PlaneIndex:
@@ -276,8 +280,13 @@ def _only_plane(image: CellImage) -> PlaneIndex:
     return planes[0]
 
 
-def _plane(image: Image) -> np.ndarray:
+def _plane(image: Image, model: Model) -> np.ndarray:
     """The one plane of an image, float32 (Y, X, 3), normalised."""
     if not isinstance(image, CellImage):
         return normalise(np.asarray(image))
-    return image.normalised(_only_plane(image))
+    return _seen(model).on(image).normalised(_only_plane(image))
+
+
+def _seen(model: Model) -> SeenChannels:
+    """What a model learned from, and is given of images for which nobody chose channels."""
+    return SeenChannels.of_training(model.info.training)

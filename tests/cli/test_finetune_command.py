@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from napari_cupre.data.rle import encode_labels
+from napari_cupre.io.shot_store import load_shots
 from napari_cupre.model.checkpoint import read_info
 
 Command = Callable[..., Any]
@@ -56,8 +57,6 @@ def finetune(command: Command, folders: tuple[Path, Path], tiny_model: Path, tmp
 
 
 def shots_of(folder: Path) -> list[Any]:
-    from napari_cupre.io.shot_store import load_shots
-
     return load_shots(folder / "new.run" / "shots")
 
 
@@ -354,3 +353,52 @@ def test_an_interruption_before_the_first_step_leaves_nothing_behind(
     assert ran.code == 130
     assert "Stopped before the first step" in ran.err
     assert not list(tmp_path.glob("new.*"))
+
+
+@pytest.fixture
+def stained(folders: tuple[Path, Path], tmp_path: Path) -> Path:
+    """The disks in the last of four channels, the others dark."""
+    folder = tmp_path / "stained"
+    folder.mkdir()
+    for seed, stem in enumerate("abc"):
+        pixels = np.stack([np.zeros((96, 96), np.uint8)] * 3 + [disks(seed)[0]])
+        names = {"axes": "CYX", "Channel": {"Name": ["CD3", "CD8", "CK", "DAPI"]}}
+        tifffile.imwrite(folder / f"{stem}.ome.tif", pixels, ome=True, metadata=names)
+    return folder
+
+
+def test_channels_are_chosen_and_the_next_training_takes_them_from_the_model(
+    command: Command, finetune: Command, folders: tuple[Path, Path], stained: Path, tmp_path: Path
+) -> None:
+    assert finetune("--channels", "3", images=stained).code == 0
+    model = tmp_path / "new.safetensors"
+    seen = {"channels": [3], "channel_names": ["DAPI"]}
+    assert read_info(model).training.items() >= seen.items()
+    again = command(
+        *("finetune", stained, folders[1], "--model", model, "--steps", 2),
+        *("--out", tmp_path / "second.safetensors"),
+    )
+    assert again.code == 0
+    said = '"new" learned from channel 3 (DAPI): channel 3 (DAPI) is used; --channels names others.'
+    assert again.err.count(said) == 1, "once for all images"
+    assert read_info(tmp_path / "second.safetensors").training.items() >= seen.items()
+    for one, other in zip(shots_of(tmp_path), load_shots(tmp_path / "second.run" / "shots")):
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_a_channel_that_is_not_there_is_named(finetune: Command, stained: Path) -> None:
+    ran = finetune("--channels", "7", images=stained)
+    assert ran.code == 2
+    assert "has no channel 7: choose from 0 to 3" in ran.err
+
+
+def test_a_resumed_training_takes_the_channels_of_its_start(
+    command: Command, finetune: Command, folders: tuple[Path, Path], stained: Path, tmp_path: Path
+) -> None:
+    assert finetune("--channels", "3", images=stained).code == 0
+    given = *("finetune", stained, folders[1], "--out", tmp_path / "second.safetensors"), "--steps"
+    assert command(*given, 2, "--model", tmp_path / "new.safetensors").code == 0
+    (tmp_path / "second.safetensors").unlink()
+    ran = command(*given, 2, "--resume")
+    assert ran.code == 0
+    assert "annotation" not in ran.err, "it is the same"

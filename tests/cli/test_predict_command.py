@@ -170,3 +170,21 @@ def test_results_beside_the_images_are_no_images(predict: Command, images: Path)
     ran = predict("--out", images / "o")
     assert ran.code == 2
     assert "1 file is a result" in ran.err
+
+
+def test_a_model_is_given_the_channels_it_learned_from(
+    command: Command, tiny_model: Path, tmp_path: Path
+) -> None:
+    from napari_cupre.model.checkpoint import read_model, save_model
+
+    model = read_model(tiny_model, "cpu").copy(training={"channels": [2], "channel_names": ["DAPI"]})
+    file = save_model(model, tmp_path / "dapi.safetensors")
+    pixels = np.random.default_rng(0).integers(0, 200, (4, 40, 50)).astype(np.uint16)
+    stains = {"axes": "CYX", "Channel": {"Name": ["DAPI", "CD3", "CD8", "CK"]}}
+    tifffile.imwrite(tmp_path / "named.ome.tif", pixels, ome=True, metadata=stains)
+    tifffile.imwrite(tmp_path / "two.tif", pixels[:2], metadata={"axes": "CYX"}, ome=True)
+    ran = command("predict", file, tmp_path / "named.ome.tif", tmp_path / "two.tif", "--out", tmp_path / "o")
+    assert '"dapi" learned from channel 2 (DAPI): channel 0 (DAPI) is used; --channels' in ran.err + ran.out
+    assert "has only 2 channels: channels 0, 1 are used" in ran.err + ran.out
+    ran = command("predict", file, tmp_path / "named.ome.tif", "--channels", "1", "--out", tmp_path / "other")
+    assert "learned from" not in ran.err + ran.out

@@ -141,9 +141,11 @@ def test_predictions_are_judged_where_a_project_knows(
 def test_what_a_project_says_itself_is_not_said_twice(project: Path, tmp_path: Path) -> None:
     from napari_cupre.cli.finetune import _collect
 
-    args = Namespace(labels=str(project), images=".", partial=True, regions=None, axes=None, series=None)
+    args = Namespace(
+        labels=str(project), images=".", partial=True, regions=None, axes=None, series=None, channels=None
+    )
     with pytest.raises(InputError, match="already stores"):
-        _collect(args)
+        _collect(args, "cupre")
 
 
 def test_images_without_annotation_are_seen_like_those_of_the_project(
@@ -163,8 +165,10 @@ def test_images_without_annotation_are_seen_like_those_of_the_project(
             entry.channels = (3,)
         opened.save()
     given = {"images": str(project), "labels": str(project), "unlabelled": [str(folder)]}
-    args = Namespace(**given, partial=False, regions=None, axes=None, series=None, limit=None, seed=0)
-    (shot,) = [each for each in _collect(args).shots if each.is_unlabelled]
+    args = Namespace(
+        **given, partial=False, regions=None, axes=None, series=None, channels=None, limit=None, seed=0
+    )
+    (shot,) = [each for each in _collect(args, "cupre").shots if each.is_unlabelled]
     alone = CellImage.from_array(pixels[3], "YX").normalised()
     np.testing.assert_array_equal(shot.image, alone)
     seen: dict[str, tuple[int, ...] | None] = {}

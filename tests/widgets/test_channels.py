@@ -183,3 +183,35 @@ def test_a_project_of_different_channels_says_which_are_used_now(
     qtbot.waitUntil(lambda: session.image is not None and not session.queue.is_busy, timeout=WAIT)
     assert session.channels.chosen == (3,)
     assert "used different channels: from now on all use 3." in session.keeper.notice
+
+
+def test_a_model_is_given_the_channels_it_learned_from(
+    script: Script, workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    from napari_cupre.model.checkpoint import new_model, save_model
+
+    file = tmp_path / "late.safetensors"
+    save_model(new_model("tiny").copy(training={"channels": [3, 4]}), file)
+    annotate, predict, train = workbench.annotate, workbench.predict, workbench.train
+    session, data = annotate.session, five_channels()
+    session.image = image = workbench.viewer.add_image(data, name="multiplex", axis_labels=["c", "y", "x"])
+    session.model = str(file)
+    assert annotate.channels.button.text() == predict.channels.button.text() == "channels 3, 4"
+    assert workbench.viewer.dims.current_step[0] == 3, "one in use is on show"
+    predict.button.click()
+    qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
+    assert script.options[-1]["channels"] == (3, 4)
+    assert session.channels.chosen is None, "nobody chose"
+    session.make_cells(image).do(lambda now: gestures.draw(now, SQUARE))
+    train.start_from.value = str(file)
+    train.button.click()
+    qtbot.waitUntil(lambda: len(script.taught) == 1, timeout=WAIT)
+    for channel, source in enumerate((3, 4)):
+        assert np.corrcoef(script.taught[0][..., channel].ravel(), data[source].ravel())[0, 1] > 0.99
+    tick(annotate.channels, 3)
+    assert session.channels.chosen == (4,)
+    tick(annotate.channels, 4, 0, 1, 2)
+    assert session.channels.chosen == (0, 1, 2), "chosen, although they are the first three"
+    predict.button.click()
+    qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
+    assert script.options[-1]["channels"] == (0, 1, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from napari_cupre.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     Parser,
+    add_channels,
     add_command,
     add_diameter,
     add_keep_empty,
@@ -24,8 +26,10 @@ from napari_cupre.cli.options import (
 from napari_cupre.errors import CupreError, InputError
 
 if TYPE_CHECKING:
+    from napari_cupre.data.image import CellImage
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.io.annotated import Collected
+    from napari_cupre.io.channel_names import ChooseChannels
 
 DETAILS = """
 IMAGES and LABELS are folders, globs or files, paired by the stem of their names
@@ -106,6 +110,7 @@ def _add_data_options(parser: Parser) -> None:
         "look (by contrastive learning), and the cells the model is sure of",
     )
     add_reading_options(parser)
+    add_channels(parser)
     add_keep_empty(parser)
 
 
@@ -150,7 +155,7 @@ def _prepare(args: argparse.Namespace) -> tuple[FinetuneRun, list[str]]:
         return _resumed(args), []
     settings = FinetuneSettings.from_dict({"seed": args.seed, "device": args.device, **_given(args)})
     entry = find_model(args.model or BUNDLED)
-    collected = _collect(args)
+    collected = _collect(args, args.model or BUNDLED)
     start = open_model(args.model or BUNDLED, args.device, args.seed)
     # how --resume finds the start, from any folder
     name = entry.name if entry.path is None or entry in list_models() else str(entry.path.absolute())
@@ -164,6 +169,7 @@ def _resumed(args: argparse.Namespace) -> FinetuneRun:
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
     from napari_cupre.io.shot_store import digests
+    from napari_cupre.model.runs import start_of
     from napari_cupre.model.zoo import open_model
 
     folder = RunFolder(args.out)
@@ -176,9 +182,10 @@ def _resumed(args: argparse.Namespace) -> FinetuneRun:
                 f"The training of {args.out} was started with {name} {getattr(kept, name)}, not "
                 f"{getattr(settings, name)}: leave that out, or start a new training with another --out."
             )
-    start = open_model(args.model or folder.read_start(), args.device, kept.seed)
+    name = args.model or start_of(args.out)
+    start = open_model(name, args.device, kept.seed)
     try:
-        annotation = digests(shot for shot in _collect(args).shots if not shot.is_unlabelled)
+        annotation = digests(shot for shot in _collect(args, name).shots if not shot.is_unlabelled)
     except CupreError:
         annotation = None  # the run keeps its own copy of the annotations
     return FinetuneRun.resume(args.out, start, settings, annotation)
@@ -216,18 +223,21 @@ def _check_out(args: argparse.Namespace) -> None:
         raise InputError(f"{earlier} already exists; choose another --out, or add --resume to continue it.")
 
 
-def _collect(args: argparse.Namespace) -> Collected:
+def _collect(args: argparse.Namespace, start: str) -> Collected:
+    """The annotated images; `start` is the model to train, which may have learned from certain channels."""
     from napari_cupre.cli.projects import collect_project
     from napari_cupre.io.annotated import collect_shots
     from napari_cupre.project.place import is_project
 
+    choose = _choice(args, start)
     if is_project(args.labels):
-        if args.partial or args.regions is not None or args.axes is not None or args.series is not None:
+        of_files = args.regions, args.axes, args.series, args.channels
+        if args.partial or any(each is not None for each in of_files):
             raise InputError(
                 "A project already stores what is known and how its images are read: "
-                "leave out --partial, --regions, --axes and --series."
+                "leave out --partial, --regions, --axes, --series and --channels."
             )
-        collected = collect_project(args.labels, args.images, args.limit, args.seed)
+        collected = collect_project(args.labels, args.images, args.limit, args.seed, choose)
     else:
         collected = collect_shots(
             args.images,
@@ -239,13 +249,35 @@ def _collect(args: argparse.Namespace) -> Collected:
             seed=args.seed,
             axes=args.axes,
             series=args.series,
+            choose=choose,
         )
     if args.unlabelled:
-        _add_unlabelled(args, collected)
+        _add_unlabelled(args, collected, choose)
     return collected
 
 
-def _add_unlabelled(args: argparse.Namespace, collected: Collected) -> None:
+def _choice(args: argparse.Namespace, start: str) -> ChooseChannels:
+    """What chooses an image's channels: --channels, or else those that the start learned from.
+
+    What is said about a model's channels is said once, however many images it is true of.
+    """
+    from napari_cupre.model.cards import seen_by
+
+    seen, said = seen_by(start), set()
+
+    def choose(image: CellImage) -> CellImage:
+        if args.channels is not None:
+            return replace(image, channels=image.channels_in_use(args.channels))
+        if image.chosen_channels is None and (sentence := seen.given(image, Path(start).stem)[1]):
+            if sentence not in said:
+                print(f"{sentence}; --channels names others.", file=sys.stderr)
+            said.add(sentence)
+        return seen.on(image)
+
+    return choose
+
+
+def _add_unlabelled(args: argparse.Namespace, collected: Collected, choose: ChooseChannels) -> None:
     """Add the images of --unlabelled that are not annotated; what cannot be read is named."""
     from napari_cupre.cli.projects import channels_of, with_projects
     from napari_cupre.io.unannotated import unannotated
@@ -256,4 +288,5 @@ def _add_unlabelled(args: argparse.Namespace, collected: Collected) -> None:
 
     annotated = {shot.name for shot in collected.shots}
     paths, channels = with_projects(args.unlabelled), channels_of([args.labels, *args.unlabelled])
-    collected.shots += unannotated(paths, args.seed, annotated, refused, channels)
+    chosen = choose if channels is None else lambda image: replace(image, channels=channels)
+    collected.shots += unannotated(paths, args.seed, annotated, refused, chosen)

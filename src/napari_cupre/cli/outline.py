@@ -82,7 +82,8 @@ def _run(args: argparse.Namespace) -> int:
     check_replaces(args, [args.out], [args.image])
     prompts = read_prompts(args.prompts)
     image = read_image(args.image, args.axes, series=_one(args.series), partial=True)
-    for notice in filter(None, [image.guess, image.unseen(args.channels), *image.notices, image.lacks]):
+    image, given = _with_channels(args, image)
+    for notice in filter(None, [image.guess, given, *image.notices, image.lacks]):
         print(notice, file=sys.stderr)
     _check_size(chosen, image)
     index = _index(image, args.plane)
@@ -100,6 +101,18 @@ def _run(args: argparse.Namespace) -> int:
     figures = {"out": args.out, "outlines": len(found), "empty": nothing}
     report(args, text, figures | {"scores": [round(outline.score, 4) for outline in found]})
     return EXIT_UNUSABLE if image.lacks or not drawn else EXIT_DONE
+
+
+def _with_channels(args: argparse.Namespace, image: CellImage) -> tuple[CellImage, str]:
+    """The image with the channels that the model is given, and what to say about it."""
+    from napari_cupre.model.cards import seen_by
+
+    if args.channels is not None:
+        return image, ""
+    seen = seen_by(args.model)
+    _, said = seen.given(image, Path(args.model).stem)
+    image = seen.on(image)
+    return image, f"{said}; --channels names others." if said else image.unseen()
 
 
 def _check_inputs(args: argparse.Namespace) -> None:

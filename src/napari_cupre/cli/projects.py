@@ -12,6 +12,7 @@ from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
     from napari_cupre.io.annotated import Collected
+    from napari_cupre.io.channel_names import ChooseChannels
     from napari_cupre.project.document import ProjectImage
     from napari_cupre.project.project import Project
 
@@ -83,7 +84,9 @@ def project_with_images(folder: str) -> Project:
     return project
 
 
-def collect_project(folder: str, images: str, limit: int | None, seed: int) -> Collected:
+def collect_project(
+    folder: str, images: str, limit: int | None, seed: int, choose: ChooseChannels | None = None
+) -> Collected:
     """The annotated images of a project, for training.
 
     Parameters
@@ -96,6 +99,8 @@ def collect_project(folder: str, images: str, limit: int | None, seed: int) -> C
         Use only this many of the annotated images.
     seed : int
         Seed for drawing them.
+    choose : callable or None, optional
+        Chooses the channels of images for which the project has no choice.
 
     Returns
     -------
@@ -107,6 +112,7 @@ def collect_project(folder: str, images: str, limit: int | None, seed: int) -> C
         If nothing is annotated, or an annotated image cannot be found.
     """
     from napari_cupre.io.annotated import Collected
+    from napari_cupre.io.channel_names import as_it_is
     from napari_cupre.project.project import Project
     from napari_cupre.project.shots import image_shots, is_annotated
 
@@ -120,7 +126,7 @@ def collect_project(folder: str, images: str, limit: int | None, seed: int) -> C
         chosen = np.random.default_rng(seed).permutation(len(stems))[:limit]
         stems = [stems[number] for number in sorted(chosen)]
     elsewhere = (Path(images).expanduser(),) if Path(images).expanduser().is_dir() else ()
-    shots = [shot for stem in stems for shot in image_shots(project, stem, elsewhere)]
+    shots = [shot for stem in stems for shot in image_shots(project, stem, elsewhere, choose or as_it_is)]
     return Collected(shots)
 
 

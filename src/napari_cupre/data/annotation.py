@@ -267,6 +267,10 @@ def shots_by_plane(
             name=plane_name(image.name, index),
             rgb=image.is_rgb and plane.ndim == 3,
         )
+        if image.channel_count > 1:
+            shot.channels = image.channels_in_use()
+            names = image.channel_names
+            shot.channel_names = tuple(names[each] for each in shot.channels) if names else ()
         yield position, shot
 
 

@@ -61,6 +61,8 @@ class CellImage:
     channels : tuple[int, ...] or None
         Channels that a network sees unless a call names others, at most three; those that the image does not
         have are left out. None, or none that it has, for the first three.
+    channel_names : tuple[str, ...]
+        Names that the file gives the channels, where somebody read them.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class CellImage:
     notices: tuple[str, ...] = ()
     lacks: str = ""
     channels: tuple[int, ...] | None = None
+    channel_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.axes = parse_axes(self.axes, self.data.ndim)
@@ -328,7 +331,7 @@ class CellImage:
             There are more than three channels, or an index lies outside the image.
         """
         index = dict(index or {})
-        chosen = self._choose_channels(channels)
+        chosen = list(self.channels_in_use(channels))
         selection: list[int | slice] = [slice(None)] * len(self.axes)
         for axis in "TZ":
             if axis in self.axes:
@@ -394,12 +397,13 @@ class CellImage:
         """Return one plane as the network sees it: float32 (Y, X, 3), see `normalise`."""
         return self.stretch(index, channels)(self.plane(index, channels))
 
-    def _choose_channels(self, channels: Sequence[int] | None) -> list[int]:
+    def channels_in_use(self, channels: Sequence[int] | None = None) -> tuple[int, ...]:
+        """Return the channels (colours of an RGB image) that a network sees; see `plane` for errors."""
         axis = "S" if self.is_rgb else "C"
         count = min(self.sizes.get(axis, 1), 3) if self.is_rgb else self.channel_count
         if channels is None:
-            return list(self.chosen_channels or range(min(count, MOST_CHANNELS)))
-        chosen = [int(channel) for channel in channels]
+            return self.chosen_channels or tuple(range(min(count, MOST_CHANNELS)))
+        chosen = tuple(int(channel) for channel in channels)
         if not 1 <= len(chosen) <= MOST_CHANNELS:
             raise InputError(f"{len(chosen)} channels were chosen, but one to three can be used.")
         for channel in chosen:

@@ -32,6 +32,10 @@ class Shot:
     held : str or None
         The part that is held out from training: "" nothing, "all", or "axis:from" for a strip, such as
         "1:400" for columns from 400 on; None while it is not decided.
+    channels : tuple of int
+        The channels of the image that are in `image`, counted from 0; empty for an image of one channel.
+    channel_names : tuple of str
+        Their names, as far as the file gives them.
 
     Raises
     ------
@@ -46,6 +50,8 @@ class Shot:
     accepted: tuple[int, ...] = ()
     surveyed: tuple[int, ...] = ()
     held: str | None = None
+    channels: tuple[int, ...] = ()
+    channel_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_same_shape(self.image.shape[:2], self.labels.shape, self.name)

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.normalise import Stretch
+from napari_cupre.io.channel_names import ChooseChannels
 from napari_cupre.io.images import read_image
 from napari_cupre.project.project import Project
 from napari_cupre.project.shots import is_annotated
@@ -73,9 +74,16 @@ class Place:
 
 
 class Looker:
-    """Reads places; keeps the last image, because its fields follow one another."""
+    """Reads places; keeps the last image, because its fields follow one another.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    choose : callable
+        Chooses the channels of an image if nobody has.
+    """
+
+    def __init__(self, choose: ChooseChannels) -> None:
+        self._choose = choose
         self._latest: tuple[Candidate, CellImage, Any, Stretch] | None = None
 
     def image(self, candidate: Candidate) -> CellImage:
@@ -105,7 +113,7 @@ class Looker:
     def _opened(self, candidate: Candidate) -> tuple[CellImage, Any, Stretch]:
         if self._latest is None or self._latest[0] is not candidate:
             self._latest = None
-            image = candidate.read()
+            image = self._choose(candidate.read())
             self._latest = candidate, image, image.lazy_plane(), image.stretch()
         return self._latest[1:]
 

@@ -35,7 +35,9 @@ from napari_cupre.evaluation.image_features import (
 from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.evaluation.places import Candidate, Looker, Place, fields_in
 from napari_cupre.events import Progress
+from napari_cupre.io.channel_names import ChooseChannels
 from napari_cupre.model.checkpoint import Model
+from napari_cupre.model.seen_channels import SeenChannels
 from napari_cupre.words import counted
 
 CELL_SCORE = 0.5
@@ -259,7 +261,7 @@ def suggest(
     open_places = len(numbers)
     if most is not None and most < open_places:
         numbers = numbers[weighted_k_center(vectors[numbers], np.ones(open_places), known, most)[0]]
-    unsure, looker = [], Looker()
+    unsure, looker = [], Looker(_channels_of(model))
     for done, number in enumerate(numbers, start=1):
         unsure.append(measure_uncertainty(looker.pixels(looks.places[number]), detect))
         yield Progress(done, len(numbers), "images searched")
@@ -286,7 +288,7 @@ class _Looks:
 
 def _compare(candidates: Sequence[Candidate], model: Model, seed: int) -> Generator[Progress, None, _Looks]:
     projection = projection_for(model, seed)
-    looker, found = Looker(), _Looks()
+    looker, found = Looker(_channels_of(model)), _Looks()
     partly: Partly = {}
     for done, candidate in enumerate(candidates, start=1):
         try:
@@ -304,6 +306,10 @@ def _compare(candidates: Sequence[Candidate], model: Model, seed: int) -> Genera
         yield Progress(done, len(candidates), "images compared")
     found.notices += partly_notices(partly)
     return found
+
+
+def _channels_of(model: Model) -> ChooseChannels:
+    return SeenChannels.of_training(model.info.training).on
 
 
 def _small(looker: Looker, place: Place, image: CellImage) -> np.ndarray:

@@ -58,24 +58,6 @@ class RunFolder:
         for path in (self.settings_path, self.path / REQUEST):
             path.unlink(missing_ok=True)
 
-    def read_start(self) -> str:
-        """Return the name or path of the model that the run was started from.
-
-        Raises
-        ------
-        InputError
-            If the run does not say.
-        """
-        try:
-            start = json.loads((self.path / REQUEST).read_text(encoding="utf-8"))["start"]
-            if not isinstance(start, str):
-                raise TypeError("no name")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{self.path} does not say which model it started from: start a new training."
-            ) from error
-        return start
-
     def read_settings(self) -> FinetuneSettings:
         """Read the settings that the run was started with."""
         try:

@@ -42,8 +42,7 @@ from napari_cupre.finetuning.judge import (
 )
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.shrinking import smaller
-from napari_cupre.finetuning.split import count_cells
-from napari_cupre.finetuning.teaching import Teaching
+from napari_cupre.finetuning.teaching import Teaching, learned_from
 from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, memory_format, training_dtype
@@ -396,9 +395,7 @@ class FinetuneRun:
             "objective": "few-shot fine-tuning",
             "parent": self.start.info.name,
             "parent_training": self.start.info.training,
-            "cells": sum(count_cells(shot.labels) for shot in self.shots),
-            "images": sum(not shot.is_unlabelled for shot in self.shots),
-            "unlabelled": sum(shot.is_unlabelled for shot in self.shots),
+            **learned_from(self.shots),
             "steps": step,
             "seconds": round(self.elapsed, 1),
             "seed": self.settings.seed,

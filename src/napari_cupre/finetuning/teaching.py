@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from napari_cupre.finetuning.scaling import choose_scaling
 from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, count_cells, hold_out
 from napari_cupre.finetuning.teacher import MeanTeacher
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.seen_channels import SeenChannels
 from napari_cupre.project.heldout import HELD_FROM_CELLS
 from napari_cupre.words import counted
 
@@ -203,6 +205,16 @@ class Teaching:
         beside = f", beside {counted(others, 'image')} without annotation" if others else ""
         taught = f"{counted(cells, 'cell')} of {counted(len(self._taught), 'image')}"
         return f"{taught}{beside}, {judged}; {self.scaling}"
+
+
+def learned_from(shots: Sequence[Shot]) -> dict[str, Any]:
+    """Return what the description of a model says about the images that it learned from."""
+    return {
+        "cells": sum(count_cells(shot.labels) for shot in shots),
+        "images": sum(not shot.is_unlabelled for shot in shots),
+        "unlabelled": sum(shot.is_unlabelled for shot in shots),
+        **SeenChannels.of_shots(shots).as_dict(),
+    }
 
 
 def _known_share(samples: Sequence[Sample]) -> float:

@@ -16,6 +16,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import scattered_parts
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError, NothingToSee
+from napari_cupre.io.channel_names import ChooseChannels, as_it_is, names_of
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff, split_scene
 from napari_cupre.io.images import (
     image_stem,
@@ -77,6 +78,7 @@ def collect_shots(
     seed: int = 0,
     axes: str | None = None,
     series: str | int | None = None,
+    choose: ChooseChannels = as_it_is,
 ) -> Collected:
     """Read annotated images as shots.
 
@@ -95,10 +97,10 @@ def collect_shots(
         Where every cell is annotated, see `read_regions`; implies `partial` elsewhere.
     limit : int or None, optional
         How many of the images to use, drawn by `seed`; None uses all.
-    axes : str or None, optional
-        Letters that overrule what the image files say.
-    series : str or int or None, optional
-        Name or number of the image in files of several; None takes each of them.
+    axes, series : str or int or None, optional
+        Letters that overrule what the image files say, and the image to take of files with several.
+    choose : callable, optional
+        Chooses the channels of each image.
 
     Raises
     ------
@@ -111,13 +113,12 @@ def collect_shots(
     stems = [image_stem(path) for path, _ in every]
     regions: Regions = {} if regions_file is None else read_regions(regions_file, stems)
     complete = not partial and regions_file is None
-    any_read = False
-    is_single = len(pairs) == 1
+    any_read, is_single = False, len(pairs) == 1
     for path, read in pairs:
         loaded = _read(path, read, collected, axes, is_single)
         try:
             if loaded is not None:
-                collected.shots += _shots(path, *loaded, regions.get(image_stem(path)), complete)
+                collected.shots += _shots(path, *loaded, regions.get(image_stem(path)), complete, choose)
                 any_read = True
         except NothingToSee as error:
             if is_single:
@@ -417,11 +418,17 @@ def warn_of_scattered(path: Path, labels: np.ndarray) -> None:
 
 
 def _shots(
-    path: Path, image: CellImage, truth: Truth, regions: list[np.ndarray] | None, complete: bool
+    path: Path,
+    image: CellImage,
+    truth: Truth,
+    regions: list[np.ndarray] | None,
+    complete: bool,
+    choose: ChooseChannels,
 ) -> list[Shot]:
-    labels, known = truth
+    (labels, known), image = truth, choose(image)
     if unseen := image.unseen():
         print(unseen, file=sys.stderr)
+    names_of(image)  # for the model that learns from it
     warn_of_scattered(path, labels)
     try:
         shots = list(shots_from_image(image, labels, regions=regions, complete=complete))

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff, is_zarr
+from napari_cupre.data.image import CellImage
+from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff, is_zarr, split_scene
+
+ChooseChannels = Callable[[CellImage], CellImage]
+"""Function that returns an image with the channels that a network is to see; it shares the pixels."""
+
+
+def as_it_is(image: CellImage) -> CellImage:
+    """Leave the choice of channels as it is."""
+    return image
 
 
 def channel_names(path: Path, count: int, series: str | int | None = None) -> tuple[str, ...]:
@@ -37,6 +46,15 @@ def channel_names(path: Path, count: int, series: str | int | None = None) -> tu
         return ()
     names = tuple(" ".join(str(name or "").split()) for name in found[:count])
     return names if len(names) == count and all(names) and len(set(names)) == count else ()
+
+
+def names_of(image: CellImage) -> tuple[str, ...]:
+    """Return the names of an image's channels: those it has already, or those of its file."""
+    count = image.channel_count
+    if count > 1 and not image.channel_names and image.path is not None:
+        file, scene = (image.path, "") if image.path.exists() else split_scene(image.path)
+        image.channel_names = channel_names(file, count, scene or None)
+    return image.channel_names if len(image.channel_names) == count > 1 else ()
 
 
 def _of_tiff(path: Path, series: str | int | None) -> Sequence[Any]:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class ShotWriter:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._entries: list[dict[str, str | None]] = []
+        self._entries: list[dict[str, Any]] = []
 
     def add(self, shot: Shot) -> None:
         """Write an annotated image unless the folder already has it.
@@ -58,7 +59,9 @@ class ShotWriter:
                     accepted=np.array(shot.accepted, np.int64),
                     surveyed=np.array(shot.surveyed, np.int64),
                 )
-        self._entries.append({"file": file.name, "name": shot.name, "held": shot.held})
+        entry = {"file": file.name, "name": shot.name, "held": shot.held}
+        seen = {"channels": list(shot.channels), "channel_names": list(shot.channel_names)}
+        self._entries.append(entry | {key: values for key, values in seen.items() if values})
 
     def stage(self) -> Path:
         """List what was added beside the folder's own set; return the list, which `load_shots` reads."""
@@ -112,7 +115,7 @@ def load_shots(place: str | Path) -> list[Shot]:
     try:
         index = json.loads(listing.read_text(encoding="utf-8"))
         version = index["format"]
-        entries = [(entry["file"], entry["name"], entry.get("held")) for entry in index["shots"]]
+        entries = [(entry["file"], entry["name"], _of_entry(entry)) for entry in index["shots"]]
     except FileNotFoundError as error:
         raise InputError(
             f'The folder "{folder}" contains no training set: choose one with a {_INDEX}.'
@@ -124,9 +127,18 @@ def load_shots(place: str | Path) -> list[Shot]:
             f'The training set "{folder}" has format {version}, this version reads {_FORMAT}: update.'
         )
     return [
-        replace(_load_shot(folder / Path(str(file)).name, str(name)), held=held)
-        for file, name, held in entries
+        replace(_load_shot(folder / Path(str(file)).name, str(name)), **more) for file, name, more in entries
     ]
+
+
+def _of_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what the list says about a shot besides its file; sets of earlier versions say less."""
+    channels, names = (tuple(entry.get(key) or ()) for key in ("channels", "channel_names"))
+    return {
+        "held": entry.get("held"),
+        "channels": tuple(map(int, channels)),
+        "channel_names": tuple(map(str, names)),
+    }
 
 
 def _load_shot(file: Path, name: str) -> Shot:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
+from napari_cupre.io.channel_names import ChooseChannels, as_it_is
 from napari_cupre.io.files import image_stem
 from napari_cupre.io.images import read_image
 from napari_cupre.io.inputs import find_inputs
@@ -62,7 +62,7 @@ def unannotated(
     seed: int,
     annotated: Collection[str],
     refused: Callable[[str], None],
-    channels: tuple[int, ...] | None = None,
+    choose: ChooseChannels = as_it_is,
 ) -> list[Shot]:
     """Read one piece of each image behind folders, globs and files.
 
@@ -72,8 +72,8 @@ def unannotated(
         Names of annotated images, which are left out whatever their suffix.
     refused : callable
         See `places`.
-    channels : tuple of int or None, optional
-        Channels to use of images that have them, as of the annotated ones; None for the first three.
+    choose : callable, optional
+        Chooses the channels of each image, as of the annotated ones.
 
     Raises
     ------
@@ -86,8 +86,8 @@ def unannotated(
         raise InputError(
             "All images that were given as not annotated are annotated: give others, or leave them out."
         )
-    return list(places([(str(path), partial(_read, path, channels)) for path in found], seed, refused))
+    return list(places([(str(path), partial(_read, path, choose)) for path in found], seed, refused))
 
 
-def _read(path: Path, channels: tuple[int, ...] | None) -> CellImage:
-    return replace(read_image(path), channels=channels)
+def _read(path: Path, choose: ChooseChannels) -> CellImage:
+    return choose(read_image(path))

@@ -12,6 +12,7 @@ from typing import Any
 from napari_cupre.errors import InputError, ModelFileError, reason_of, writing
 from napari_cupre.io.files import atomic_write, check_name
 from napari_cupre.model.runs import is_training, run_path, size_of
+from napari_cupre.model.seen_channels import SeenChannels
 from napari_cupre.model.zoo import SHIPPED, SUFFIX, find_model, user_path
 from napari_cupre.words import counted
 
@@ -52,6 +53,8 @@ class ModelCard:
         training, metrics = self._training, self.header.get("metrics") or {}
         if data := _data_words(training):
             yield "learned from", data
+        if (seen := SeenChannels.of_training(training)).numbers:
+            yield "sees", seen.words
         if self.parent:
             yield "started from", " ← ".join(_ancestors(training))
         if effort := _effort_words(training):
@@ -99,6 +102,15 @@ def read_header(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelFileError(f"{path.name} is not a napari-cupre model: choose one made by napari-cupre.")
     return found
+
+
+def seen_by(model: str) -> SeenChannels:
+    """Return the channels that a model learned from, by its name or path; reads only the file's header."""
+    try:
+        path = find_model(model).path
+        return SeenChannels() if path is None else SeenChannels.of_training(read_header(path).get("training"))
+    except (ModelFileError, InputError):  # reported by whoever needs the weights
+        return SeenChannels()
 
 
 def copy_model(source: Path, target: Path) -> Path:

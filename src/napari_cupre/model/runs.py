@@ -7,6 +7,7 @@ The run of a model `a.safetensors` is the folder `a.run` beside it. Imports no t
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -37,6 +38,26 @@ class RunInfo:
 def run_path(model: str | os.PathLike[str]) -> Path:
     """Return the folder of the run whose model file is `model`."""
     return Path(model).with_suffix(SUFFIX)
+
+
+def start_of(model: str | os.PathLike[str]) -> str:
+    """Return the name or path of the model that the training of a model file was started from.
+
+    Raises
+    ------
+    InputError
+        If its folder does not say.
+    """
+    folder = run_path(model)
+    try:
+        start = json.loads((folder / REQUEST).read_text(encoding="utf-8"))["start"]
+        if not isinstance(start, str):
+            raise TypeError("no name")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder} does not say which model it started from: start a new training."
+        ) from error
+    return start
 
 
 def list_runs(folder: Path) -> list[RunInfo]:

@@ -21,6 +21,7 @@ from napari_cupre.io.writers import choose_formats, write
 from napari_cupre.io.writers.coco_writer import coco_records
 from napari_cupre.io.writers.output_cells import collect
 from napari_cupre.model.hardware import is_out_of_memory
+from napari_cupre.model.seen_channels import SeenChannels
 from napari_cupre.model.zoo import find_model
 from napari_cupre.prediction.big import predict_big
 from napari_cupre.prediction.bigfiles import ledger_path
@@ -130,16 +131,25 @@ def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]
         detector = ready_detector(job)
         image = read_image(path, job.axes, partial=True)
         image.channels = job.channels
-        if job.options.channels is None:
-            job = replace(job, options=replace(job.options, channels=image.chosen_channels))
+        job, seen = _with_channels(job, image, detector)
         one = _big if is_big(image) else _small
         outcome = yield from one(job, detector, image)
+        outcome["notices"] = (*filter(None, [seen]), *outcome["notices"])
     except CupreError as error:
         return FileOutcome(path, fault=_named(str(error), path), fatal=_meets_all(error))
     except (Exception, SystemExit) as error:
         # Whatever error a file causes in our code or a library, it must not end a run of thousands of files.
         return FileOutcome(path, fault=_in_words(error, path))
     return FileOutcome(**outcome, path=path, seconds=time.perf_counter() - start)
+
+
+def _with_channels(job: FileJob, image: CellImage, detector: CellFinder) -> tuple[FileJob, str]:
+    """Return the job with the channels to use of an image, and a sentence if the model chose them."""
+    chosen, said = job.options.channels or image.chosen_channels, ""
+    if chosen is None:
+        chosen, said = SeenChannels.of_training(detector.info.training).given(image, Path(job.model).stem)
+    job = replace(job, options=replace(job.options, channels=chosen))
+    return job, said and f"{said}; --channels names others."
 
 
 def _meets_all(error: CupreError) -> bool:

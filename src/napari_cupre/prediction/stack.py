@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.events import Event, Finished, Notice, Steps
+from napari_cupre.model.seen_channels import SeenChannels
 from napari_cupre.prediction.canvas import ArrayCanvas
 from napari_cupre.prediction.detecting import CellFinder
 from napari_cupre.prediction.filling import Filling
@@ -92,6 +93,8 @@ def predict_image(
     """
     options = options or PredictOptions()
     detector = finder_for(model, options)
+    if options.channels is None:
+        image = SeenChannels.of_training(detector.info.training).on(image)
     if image.lacks:
         yield Notice(image.lacks)
     canvas = ArrayCanvas(image.result_shape)

@@ -19,6 +19,7 @@ from napari_cupre.data.annotation import (
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
+from napari_cupre.io.channel_names import ChooseChannels, as_it_is, names_of
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
@@ -80,6 +81,7 @@ def shots_of(
     background : numpy.ndarray or None, optional
         bool, with the shape of the cells: where a person painted background.
     """
+    names_of(image)  # for the model that learns from it
     taught = _TaughtPlanes(cells.labels, [number for number, cell in cells if cell.state.teaches])
     accepted = [number for number, cell in cells if cell.state is State.CHECKED]
     regions = [np.array(region) for region in cells.regions]
@@ -136,20 +138,33 @@ def is_annotated(cells: Cells) -> bool:
     return bool(cells.regions or cells.count(State.CHECKED, State.EDITED))
 
 
-def image_shots(project: Project, stem: str, folders: Sequence[Path] = ()) -> list[Shot]:
+def image_shots(
+    project: Project, stem: str, folders: Sequence[Path] = (), choose: ChooseChannels = as_it_is
+) -> list[Shot]:
     """Yield the training examples of one image; see `project_shots`.
 
     Parameters
     ----------
     folders : Sequence[Path], optional
         Folders to search for moved images.
+    choose : callable, optional
+        See `project_shots`.
     """
     entry, cells = project.image(stem), project.cells(stem)
-    return list(shots_of(project.pixels(entry, tuple(folders)), cells, entry)) if is_annotated(cells) else []
+    if not is_annotated(cells):
+        return []
+    return list(shots_of(choose(project.pixels(entry, tuple(folders))), cells, entry))
 
 
-def project_shots(project: Project) -> Iterator[Shot]:
+def project_shots(project: Project, choose: ChooseChannels = as_it_is) -> Iterator[Shot]:
     """Yield the training examples of all images of a project.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    choose : callable, optional
+        Chooses the channels of images for which the project has no choice.
 
     Raises
     ------
@@ -157,7 +172,7 @@ def project_shots(project: Project) -> Iterator[Shot]:
         An annotated image is gone or cannot be read.
     """
     for entry in list(project.images):
-        yield from image_shots(project, entry.stem)
+        yield from image_shots(project, entry.stem, choose=choose)
 
 
 def enough(

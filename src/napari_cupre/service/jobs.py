@@ -113,12 +113,13 @@ class Training(EngineJob[FinetuneRequest]):
         """Return the existing run, with the time and device requested now."""
         from napari_cupre.finetuning.finetune_folder import RunFolder
         from napari_cupre.finetuning.finetune_run import FinetuneRun
+        from napari_cupre.model.runs import start_of
         from napari_cupre.model.zoo import open_model
 
         request = self._request
         folder = RunFolder(Path(request.out))
         settings = replace(folder.read_settings(), **request.settings)
-        start = open_model(folder.read_start(), settings.device, settings.seed)
+        start = open_model(start_of(request.out), settings.device, settings.seed)
         return FinetuneRun.resume(folder.out, start, settings, request.annotation)
 
 

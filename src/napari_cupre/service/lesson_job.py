@@ -58,14 +58,15 @@ class LessonJob(EngineJob[LessonRequest]):
         from napari_cupre.finetuning.finetune_settings import FinetuneSettings
         from napari_cupre.finetuning.subsets import train_part
         from napari_cupre.model.device import check_torchvision
+        from napari_cupre.model.seen_channels import SeenChannels
         from napari_cupre.model.zoo import open_model
         from napari_cupre.project.shots import project_shots
 
         check_torchvision()
         request = self._request
-        shots = list(project_shots(project))
         settings = FinetuneSettings(minutes=None, steps=part.steps, device=request.device)
         start = open_model(request.start, request.device, settings.seed)
+        shots = list(project_shots(project, SeenChannels.of_training(start.info.training).on))
         yield StateChanged(RunState.RUNNING)
         steps = Steps(train_part(start, shots, part, settings, self._stopped.is_set))
         yield from steps

@@ -12,15 +12,12 @@ from qtpy.QtWidgets import QMenu, QPushButton
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.errors import CupreError
 from napari_cupre.widgets.controls import DockPart, SessionWidget, labelled
-from napari_cupre.widgets.layers import CHANNELS_KEY
-from napari_cupre.widgets.origin import origin_of
 
 TOOLTIP = (
-    "What the network sees of an image with several channels: at most three, the first three by default.\n"
-    "They are counted from 0, as by the slider. The choice holds for all images of the project, and for\n"
-    "training, Find cells and outlines alike: a model should see what it was trained on"
+    "What the network sees of an image with several channels: at most three. If you choose none, these are\n"
+    "the channels that the model was trained on, or else the first three. They are counted from 0, as by\n"
+    "the slider. Your choice holds for all images of the project, and for training, Find cells and outlines"
 )
-
 
 LONGEST = 28
 """Maximum number of letters on the button."""
@@ -49,6 +46,7 @@ class ChannelRow(DockPart):
         self.setLayout(row)
         owner.listen(self._session.image_changed, self.refresh)
         owner.listen(self._session.keeper.changed, self.refresh)
+        owner.listen(self._session.models_changed, self.refresh)
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:
@@ -57,13 +55,14 @@ class ChannelRow(DockPart):
         self.setVisible(image is not None)
         if image is None:
             return
-        chosen, count, names = image.chosen_channels, image.channel_count, self._names(image)
+        chosen = self._session.channels.used_of(image)
+        count, names = image.channel_count, image.channel_names
         words = words_of(chosen, count, names)
         self.button.setText(_shortened(words).replace("&", "&&"))
         self.button.setToolTip(f"{words}\n\n{TOOLTIP}" if names else TOOLTIP)
         if (self.menu.count, self.menu.names) != (count, names):
             self.menu.fill(count, names, self._toggled)
-        if chosen is not None or not self._is_emptied:
+        if image.chosen_channels is not None or not self._is_emptied:
             self.menu.show_chosen(chosen or tuple(range(min(count, MOST_CHANNELS))))
 
     def _opened(self) -> None:
@@ -78,14 +77,6 @@ class ChannelRow(DockPart):
             return None
         return image if image is not None and image.channel_count > 1 else None
 
-    def _names(self, image: CellImage) -> tuple[str, ...]:
-        """Return the names of the channels; none if the file does not give them, or the layer is another."""
-        layer = self._session.image
-        if layer is None:
-            return ()
-        names = tuple(layer.metadata.get(CHANNELS_KEY) or origin_of(layer).channels)
-        return names if len(names) == image.channel_count else ()
-
     def _toggled(self, number: int, is_on: bool) -> None:
         image = self._image()
         if image is None:
@@ -93,12 +84,11 @@ class ChannelRow(DockPart):
         if is_on:
             self._session.channels.show(number)
         ticked = tuple(number for number, action in enumerate(self.menu.actions()) if action.isChecked())
-        first = tuple(range(min(image.channel_count, MOST_CHANNELS)))
-        # who unticks all is about to tick others; until then the first three are used
+        # who unticks all is about to tick others; until then it is as if nobody had chosen
         self._is_emptied = not ticked
         if self._is_emptied:
             self.menu.show_chosen(())
-        chosen = None if ticked in ((), first) else ticked
+        chosen = ticked or None  # also the first three, because a model may be given others
         self._owner.attempt(lambda: self._session.channels.choose(chosen))
         self.refresh()
 

@@ -10,7 +10,9 @@ from napari.layers import Image
 
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.errors import CupreError, InputError
+from napari_cupre.model.cards import seen_by
 from napari_cupre.project.project import Project
+from napari_cupre.widgets.origin import channels_on
 from napari_cupre.widgets.session_part import SessionPart
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Channels(SessionPart):
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         session.keeper.changed.connect(self._follow)
         session.image_changed.connect(self._look)
+        session.models_changed.connect(self._show_one_in_use)
 
     def choose(self, channels: tuple[int, ...] | None) -> None:
         """Use other channels from now on.
@@ -64,8 +67,8 @@ class Channels(SessionPart):
         dims.set_point(axis, image.data_to_world(at)[axes.index("C")])
 
     def _look(self, layer: Image | None) -> None:
-        """Show a channel in use when an image with a choice comes up for the first time."""
-        if layer is None or layer in self._seen or self.chosen is None:
+        """Show a channel in use, unless it is the first three, when an image comes up for the first time."""
+        if layer is None or layer in self._seen:
             return
         self._seen.add(layer)
         self._show_one_in_use()
@@ -73,18 +76,25 @@ class Channels(SessionPart):
     def _show_one_in_use(self) -> None:
         layer = self._session.image
         with contextlib.suppress(CupreError):  # the axes are unknown
-            used = None if layer is None else self._session.cell_image(layer).chosen_channels
+            used = None if layer is None else self.used_of(self._session.cell_image(layer))
             if layer is not None and used and self._channel_on_show(layer) not in used:
                 self.show(used[0])
+
+    def used_of(self, image: CellImage) -> tuple[int, ...] | None:
+        """Return the channels that the model is given of an image; None for the first three."""
+        if image.channel_count == 1:
+            return None
+        return seen_by(self._session.model).on(image).chosen_channels
 
     def _channel_on_show(self, layer: Image) -> int:
         """Return the channel where the slider stands."""
         place = self._session.cell_image(layer).axes.index("C")
         return round(layer.world_to_data(self._session.viewer.dims.point[-layer.ndim :])[place])
 
-    def given_to(self, image: CellImage) -> CellImage:
-        """Return an image with the choice."""
+    def on(self, layer: Image, image: CellImage) -> CellImage:
+        """Return the image of a layer with the choice, and with the names of its channels."""
         image.channels = self.chosen
+        image.channel_names = channels_on(layer, image.channel_count)
         return image
 
     def _follow(self) -> None:

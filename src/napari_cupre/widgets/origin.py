@@ -12,7 +12,7 @@ from napari_cupre.data.axes import AXIS_LETTERS, axes_from_labels
 from napari_cupre.io.channel_names import channel_names
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff
 from napari_cupre.io.scenes import Scene
-from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.layers import CHANNELS_KEY, source_path
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ def origin_of(layer: Image) -> Origin:
     if known is None or known[0] != shape:
         known = _origins[layer] = shape, _read(layer, shape)
     return known[1]
+
+
+def channels_on(layer: Image, count: int) -> tuple[str, ...]:
+    """Return the names of a layer's channels; none if the file does not give as many."""
+    names = tuple(layer.metadata.get(CHANNELS_KEY) or origin_of(layer).channels)
+    return names if len(names) == count > 1 else ()
 
 
 def _read(layer: Image, shape: tuple[int, ...]) -> Origin:

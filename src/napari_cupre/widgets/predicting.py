@@ -14,6 +14,7 @@ import numpy as np
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
+from napari_cupre.model.cards import seen_by
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.service.client import EngineBusy, EngineProcess, Turn
 from napari_cupre.widgets.background import Job
@@ -263,6 +264,9 @@ def predicted(
     """
     from napari_cupre.service.protocol import Failed, PredictRequest
 
+    channels, said = _channels_of(image, model)
+    if said:
+        yield Notice(said)
     file = source_file(file, image)
     path = file or engine.folder / f"{uuid.uuid4().hex}.npy"
     if file is None:
@@ -275,7 +279,7 @@ def predicted(
     request = PredictRequest(
         *(model, str(path), image.axes, image.name, device),
         is_copy=file is None,
-        options=(options or {}) | _channels_of(image),
+        options=(options or {}) | channels,
         to_disk=is_big(image),
         keep_bytes=int(1e9 * read_preferences().slides_gb),
     )
@@ -287,10 +291,15 @@ def predicted(
         raise
 
 
-def _channels_of(image: CellImage) -> dict[str, Any]:
-    """Return the option about channels, among the others because a kept result depends on it."""
-    chosen = image.chosen_channels
-    return {} if chosen is None else {"channels": chosen}
+def _channels_of(image: CellImage, model: str) -> tuple[dict[str, Any], str]:
+    """Return the option about channels and, if the model chose them, a sentence that says so.
+
+    It is among the other options because a kept result depends on it.
+    """
+    chosen, said = image.chosen_channels, ""
+    if chosen is None:
+        chosen, said = seen_by(model).given(image, Path(model).stem)
+    return ({} if chosen is None else {"channels": chosen}), said and f"{said}; Channels chooses others."
 
 
 def _leave(sink: Sink, event: ImageLeft) -> None:

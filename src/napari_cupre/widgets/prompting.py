@@ -16,6 +16,7 @@ from psygnal import Signal
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event
+from napari_cupre.model.cards import seen_by
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.background import guarded
 from napari_cupre.widgets.layers import source_file, source_path
@@ -262,6 +263,7 @@ class Prompter(SessionPart):
         """Hand over the pixels in the worker thread, and pass on the engine's events."""
         from napari_cupre.service.protocol import OutlineRequest
 
+        plane = replace(plane, image=seen_by(plane.model).on(plane.image))
         request = OutlineRequest(
             plane.model,
             "",

@@ -169,7 +169,7 @@ class Session:
 
     def cell_image(self, layer: Image) -> CellImage:
         """Return the image of a layer, with the axes set by the user."""
-        return self.channels.given_to(cell_image(layer, self._axes.get(layer) or origin_of(layer).axes))
+        return self.channels.on(layer, cell_image(layer, self._axes.get(layer) or origin_of(layer).axes))
 
     def set_axes(self, layer: Image, axes: str) -> None:
         """Set the axes of a layer to the user's letters.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.io.channel_names import ChooseChannels, as_it_is
 from napari_cupre.project.cells import Cells, Region
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.shots import is_annotated, shots_of
@@ -79,11 +80,16 @@ class Snapshot:
             frozenset(cells.estimated),
         )
 
-    def shots(self) -> Iterator[Shot]:
+    def shots(self, choose: ChooseChannels = as_it_is) -> Iterator[Shot]:
         """Return one training example for each annotated plane.
 
         In a region that was declared complete but not searched yet, unannotated objects that look like cells
         are not learned from.
+
+        Parameters
+        ----------
+        choose : callable, optional
+            Chooses the channels if nobody has.
 
         Raises
         ------
@@ -91,7 +97,7 @@ class Snapshot:
             An annotation that does not fit its image.
         """
         doubtful = unlooked_at(self.image, self.cells, self.searched, self.estimated)
-        for shot in shots_of(self.image, self.cells, self.entry, self.background):
+        for shot in shots_of(choose(self.image), self.cells, self.entry, self.background):
             likely = doubtful.get(shot.name)
             if likely is not None:
                 shot.known &= ~likely

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,11 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import CupreError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, Notice, Preview, RunState, StateChanged, StepDone, Validated
-from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, nothing_learned, run_path
+from napari_cupre.io.channel_names import as_it_is
+from napari_cupre.model.cards import seen_by
+from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, nothing_learned, run_path, start_of
 from napari_cupre.model.zoo import SUFFIX, user_folder
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
 from napari_cupre.widgets.background import Job
@@ -25,6 +26,7 @@ from napari_cupre.widgets.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from napari_cupre.data.shot import Shot
+    from napari_cupre.io.channel_names import ChooseChannels
     from napari_cupre.io.unannotated import Source
     from napari_cupre.project.project import Project
     from napari_cupre.service.protocol import FinetuneRequest
@@ -82,7 +84,7 @@ class TrainingPlan:
         from napari_cupre.project.project import Project
         from napari_cupre.project.shots import image_shots
 
-        project: Project | None = None
+        project, choose = None, self.choice()
         with ExitStack() as stack:
             if self.project is not None:
                 # without a project, e.g. if somebody deleted it, the images of the window are still used
@@ -91,12 +93,19 @@ class TrainingPlan:
             if project is not None:
                 self.settled.update(self._settle(project))
             for snapshot in self.snapshots:
-                for shot in snapshot.shots():
+                for shot in snapshot.shots(choose):
                     yield replace(shot, held=self.settled.get(snapshot.entry.stem, shot.held))
             if project is not None:
                 for stem in self.stems:
-                    for shot in image_shots(project, stem):
+                    for shot in image_shots(project, stem, choose=choose):
                         yield replace(shot, held=self.settled.get(stem, shot.held))
+
+    def choice(self) -> ChooseChannels:
+        """Return what chooses the channels of images if nobody has: those that the start learned from."""
+        try:
+            return seen_by(start_of(self.out) if self.resume else self.start).on
+        except InputError:  # whoever resumes the training reports it
+            return as_it_is
 
     def _settle(self, project: Project) -> dict[str, str]:
         """Decide what to hold out from images that no round of the project has used yet."""
@@ -123,7 +132,7 @@ class TrainingPlan:
             project = None
             if self.project is not None:
                 project = stack.enter_context(Project.open(self.project, look_only=True))
-            yield from places([_source(each, project) for each in self.others], 0, refused)
+            yield from places([_source(each, project, self.choice()) for each in self.others], 0, refused)
 
 
 @dataclass(frozen=True)
@@ -305,7 +314,7 @@ class TrainingJob(Job):
             view, self._wanted = self._wanted, None
             self._asked = view
         try:
-            image = _normalised_view(view)
+            image = _normalised_view(view, self.plan)
         except Exception as error:  # decoders raise anything on a damaged file
             with self._lock:
                 self._asked = None
@@ -337,21 +346,21 @@ class TrainingJob(Job):
                     self.previewed.emit(view, labels)
 
 
-def _source(other: CellImage | str, project: Project | None) -> Source:
+def _source(other: CellImage | str, project: Project | None, choose: ChooseChannels) -> Source:
     """Return how to read an image without annotation."""
     if not isinstance(other, str):
-        return other.name, lambda: other
+        return other.name, lambda: choose(other)
     if project is None:
         raise ValueError("a stem belongs to a project")
     entry = project.image(other)
-    return other, partial(project.pixels, entry)
+    return other, lambda: choose(project.pixels(entry))
 
 
-def _normalised_view(view: View) -> np.ndarray:
+def _normalised_view(view: View, plan: TrainingPlan | None) -> np.ndarray:
     """Return the visible part, float32 (h, w, 3), normalised like its whole plane."""
     from napari_cupre.data.normalise import fit_stretch
 
-    plane = view.image.plane(view.index)
+    plane = (view.image if plan is None else plan.choice()(view.image)).plane(view.index)
     top, left, bottom, right = view.box
     return fit_stretch(plane, rgb=view.image.is_rgb and plane.ndim == 3)(plane[top:bottom, left:right])
 
