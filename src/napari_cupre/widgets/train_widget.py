@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, RunState, Saved, StateChanged, StepDone, Validated
+from napari_cupre.model.runs import start_of
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.captions import caption
@@ -368,8 +369,8 @@ class TrainWidget(JobDock):
             "decision": event.result.get("decision"),
             "steps": event.result.get("step"),
         }
-        # a resumed plan does not contain the start, but the engine reports it
-        start = plan.start or event.result.get("parent") or BUNDLED
+        # a resumed plan does not contain the start, and two models may have the name that the engine reports
+        start = plan.start or _start_of(plan.out) or event.result.get("parent") or BUNDLED
         entered = rounds.enter(plan.out, start, verdict)
         if entered is not None:
             self.session.model_added(str(plan.out))
@@ -380,6 +381,14 @@ class TrainWidget(JobDock):
     def _show_curve(self) -> None:
         self.curve.show()
         self.curve.show_curve(self.job.curve)
+
+
+def _start_of(out: Path) -> str:
+    """Return the model that a training started from; "" if its folder does not say."""
+    try:
+        return start_of(out)
+    except InputError:
+        return ""
 
 
 def _use_text(cells: int, images: int, regions: int) -> str:

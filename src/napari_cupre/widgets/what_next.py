@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,10 +78,10 @@ class WhatNext(SessionPart):
 
     # --- rating -----------------------------------------------------------------------------------
 
-    def _present(self) -> tuple[str, tuple[int, ...] | None]:
-        """Return what the images would be rated for now: the model, by its name, and the channels."""
-        session = self._session
-        return session.rounds.name_of(session.model), session.channels.chosen
+    def _present(self) -> tuple[str, tuple[int, ...] | None, bool]:
+        """Return what images would be rated for now: the model's name, the channels, if it is a round."""
+        rounds, model = self._session.rounds, self._session.model
+        return rounds.name_of(model), self._session.channels.chosen, rounds.is_round(Path(model))
 
     @property
     def sees_otherwise(self) -> bool:
