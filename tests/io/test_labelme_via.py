@@ -327,6 +327,10 @@ def test_coco_of_a_program_that_turns_photographs_lies_on_their_stored_pixels(
     found = read_for_image(path, Frame.of(read_image(tmp_path / "a.jpg")), "a", on_note=said.append)
     assert same_cells(found, stored)
     assert any("turned back" in sentence for sentence in said) == (orientation > 4)
+    unsure = [
+        sentence for sentence in said if '"a.jpg" is a photograph that is turned or mirrored' in sentence
+    ]
+    assert len(unsure) == (1 < orientation <= 4)
     (shot,) = collect_shots(str(tmp_path / "a.jpg"), str(path)).shots
     assert same_cells(shot.labels, stored)
 
