@@ -77,7 +77,7 @@ class ChannelContrast(SessionPart):
         session.image_changed.connect(self._moved)
 
     def _moved(self, event: object = None) -> None:
-        if self._session.image in self._ours:
+        if self._session.is_open and self._session.image in self._ours:
             self._looking.start()
 
     def _look(self) -> None:
@@ -107,9 +107,8 @@ class ChannelContrast(SessionPart):
             show_limits(image, limits)
 
     def close(self) -> None:
-        """Look no more."""
+        """Look no more; the viewer may be gone by now."""
         self._looking.stop()
-        self._session.viewer.dims.events.current_step.disconnect(self._moved)
         self._errands.close()
 
 
