@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ class TrainWidget(JobDock):
         for signal in (self.session.annotations_changed, self.session.image_changed):
             self.listen(signal, self._forget_refusal)
         self.listen(self.job.status.events, self._show_status)
+        self.listen(self.job.status.events.state, self._show_resumable)
         self.listen(self.job.received, self._show_event)
         self.listen(self.job.previewed, self.preview.show)
         self._list_images()
@@ -126,6 +128,7 @@ class TrainWidget(JobDock):
         self._make_button(self.job, "Train", "Train on the ticked images", self.train)
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
+        self.resume_button.setEnabled(False)
         self.resume_button.clicked.connect(lambda: self.attempt(self.resume))
         self.live = QCheckBox("Live preview on the image")
         self.live.setToolTip(
@@ -316,13 +319,13 @@ class TrainWidget(JobDock):
         self.naming.setVisible(self.session.keeper.project is None)
 
     def _suggest_name(self, event: Any = None) -> None:
+        """Suggest a free name for a model that is no round; the folder of models may be on a slow drive."""
         image = self.session.image
-        if image is not None and not self.job.status.is_active:
-            self.name.setText(free_name(image.name))
+        if image is not None and not self.job.status.is_active and self.session.keeper.project is None:
+            self._errands.do(partial(free_name, image.name), self.name.setText, lambda error: None)
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
-        self._show_resumable()
         if status.state.is_over:
             self.preview.settle()
             self.curve.setVisible(bool(self.job.curve.steps))  # a refused training has none
@@ -337,9 +340,16 @@ class TrainWidget(JobDock):
         if not self.job.status.error:
             self.message.clear()
 
-    def _show_resumable(self) -> None:
-        is_active = self.job.status.is_active
-        out = None if is_active else resumable(self.job.plan, self.session.rounds.folder)
+    def _show_resumable(self, event: Any = None) -> None:
+        """Look in the background for a training to resume."""
+        if self.job.status.is_active:
+            self._offer_resuming(None)
+            return
+        work = partial(resumable, self.job.plan, self.session.rounds.folder)
+        self._errands.do(work, self._offer_resuming, lambda error: self._offer_resuming(None))
+
+    def _offer_resuming(self, found: Path | None) -> None:
+        out = None if self.job.status.is_active else found
         self.resume_button.setEnabled(out is not None)
         self.resume_button.setToolTip(f"Continue “{out.stem}”" if out else "Continue a stopped training")
 
