@@ -13,6 +13,7 @@ from napari.layers import Image
 
 from napari_cupre.project.cells import Cells
 from napari_cupre.widgets.annotation_layers import CELLS, REGIONS
+from napari_cupre.widgets.channel_contrast import show_limits
 from napari_cupre.widgets.layers import METADATA_KEY, result_placement, source_path
 from napari_cupre.widgets.loading import Loaded
 
@@ -84,9 +85,7 @@ def _show_pixels(layer: Image, loaded: Loaded) -> None:
     layer.name = loaded.entry.stem
     layer.data = image.data
     if loaded.limits is not None:
-        low, high = layer.contrast_limits_range
-        layer.contrast_limits_range = (min(low, loaded.limits[0]), max(high, loaded.limits[1]))
-        layer.contrast_limits = loaded.limits
+        show_limits(layer, loaded.limits)
     elif not image.is_rgb:
         layer.reset_contrast_limits()
     layer.axis_labels = tuple(axes)

@@ -66,6 +66,7 @@ class SuggestionList(DockPart):
         owner.listen(self._next.changed, self._fill)
         owner.listen(self._next.job.status.events, self.refresh)
         owner.listen(self._queue.changed, self.refresh)
+        owner.listen(self._session.models_changed, self.refresh)
         for signal in ("inserted", "removed"):
             owner.listen(getattr(owner.session.viewer.layers.events, signal), self.refresh)
         self._fill()
@@ -90,7 +91,8 @@ class SuggestionList(DockPart):
         status = self._next.job.status
         if status.is_active:
             return f"Rating the images: {status.message or 'starting'} ({100 * status.fraction:.0f} %)"
-        return status.error or self._next.notice or ("" if self._next.advice else EMPTY)
+        notices = " ".join(filter(None, (self._next.out_of_date, self._next.notice)))
+        return status.error or notices or ("" if self._next.advice else EMPTY)
 
     def _fill(self) -> None:
         self.list.clear()
