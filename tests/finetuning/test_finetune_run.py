@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from napari_cupre.data.annotation import make_shot
 from napari_cupre.data.labels import median_diameter
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Finished, Notice, Preview, RunState, Saved, StateChanged, StepDone, Validated
+from napari_cupre.finetuning.finetune_folder import RunFolder
 from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.finetuning.judge import Judge, Judgement
+from napari_cupre.finetuning.teaching import Teaching
 from napari_cupre.model.checkpoint import read_model, save_model
+from napari_cupre.model.runs import discard_unstarted, nothing_learned
 
 
 def test_a_run_tells_its_story_in_order(pretrained, tmp_path: Path) -> None:
@@ -104,6 +108,52 @@ def test_stop_is_obeyed_within_one_step_and_keeps_the_work(pretrained, tmp_path:
     assert steps == 2
     assert run.state is RunState.STOPPED
     assert read_model(tmp_path / "m.safetensors", "cpu").info.training["steps"] <= 2
+
+
+@pytest.mark.parametrize("part", ["folder", "teaching", "skill", "judge"])
+def test_a_stop_before_the_first_step_ends_soon_and_leaves_nothing(
+    pretrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    out = tmp_path / "m.safetensors"
+    run = FinetuneRun(pretrained, [shot(0)], settings(steps=50), out, start_name="tiny")
+    done: list[str] = []
+
+    def stopping(name: str, owner: type, method: str) -> None:
+        work = getattr(owner, method)
+
+        def wrapped(*args: Any, **named: Any) -> Any:
+            done.append(name)
+            if name == part:
+                run.stop()
+            return work(*args, **named)
+
+        monkeypatch.setattr(owner, method, wrapped)
+
+    stopping("folder", RunFolder, "create")
+    stopping("teaching", Teaching, "__init__")
+    stopping("skill", Teaching, "skill")
+    stopping("judge", FinetuneRun, "_judge_now")
+    events = list(run.events())
+    discard_unstarted(out)
+    assert done == ["folder", "teaching", "skill", "judge"][: max(2, 1 + done.index(part))]
+    assert not [each for each in events if isinstance(each, StepDone | Saved | Finished)]
+    assert events[-1] == StateChanged(RunState.STOPPED, nothing_learned(False))
+    assert run.result is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resumed_run_that_is_stopped_at_once_stays_as_it_was(pretrained, tmp_path: Path) -> None:
+    out = tmp_path / "m.safetensors"
+    list(FinetuneRun(pretrained, [shot(0)], settings(steps=2), out, start_name="tiny").events())
+    before = {path.name: path.read_bytes() for path in [*(tmp_path / "m.run").glob("*.*"), out]}
+    again = FinetuneRun.resume(out, pretrained, settings(steps=9))
+    again.stop()
+    assert list(again.events())[-1] == StateChanged(RunState.STOPPED, nothing_learned(True))
+    after = {path.name: path.read_bytes() for path in [*(tmp_path / "m.run").glob("*.*"), out]}
+    assert before.keys() == after.keys()
+    assert before["m.safetensors"] == after["m.safetensors"]
+    steps = [e.step for e in FinetuneRun.resume(out, pretrained).events() if isinstance(e, StepDone)]
+    assert steps[0] == 3
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_been(pretrained, tmp_path: Path) -> None:

@@ -415,6 +415,19 @@ def test_an_answered_question_is_not_asked_again(project: Project) -> None:
     assert not questions(cells, entry)
 
 
+def test_a_model_called_like_a_round_is_told_from_the_round_by_its_file(project: Project) -> None:
+    add(project, "a", row_of_cells(3))
+    for parent in ("cupre", "v1", "/home/me/models/v2.safetensors"):
+        rounds.next_model(project).parent.mkdir(exist_ok=True)
+        rounds.next_model(project).write_bytes(b"weights")
+        last = rounds.add_round(project, parent)
+    assert last.parent_title == "v2 (not a round)"
+    rounds.delete_round(project, 1)
+    assert rounds.origin(project) == "cupre"
+    rounds.delete_round(project, 2)
+    assert rounds.origin(project) == last.parent, "which saw nothing of the project"
+
+
 def test_a_model_called_like_a_round_is_an_origin_too(project: Project) -> None:
     add(project, "a", row_of_cells(3))
     assert rounds.origin(project) == "cupre"

@@ -26,6 +26,8 @@ from napari_cupre.service.server import Server
 class FakeJob:
     """Counts until it is stopped, or raises what it was given."""
 
+    may_end_while_loading = True
+
     def __init__(self, error: BaseException | None = None, steps: int = 3) -> None:
         self.error, self.steps = error, steps
         self.stopped, self.is_done = threading.Event(), False
@@ -43,6 +45,9 @@ class FakeJob:
 
     def stop(self) -> None:
         self.stopped.set()
+
+    def forgo(self) -> None:
+        """Has made nothing yet."""
 
     def preview(self, request: PreviewRequest) -> None:
         self.previews.append(request)
@@ -104,6 +109,70 @@ def test_stop_and_preview_reach_the_latest_job(monkeypatch: pytest.MonkeyPatch, 
     serve(monkeypatch, tmp_path / "x", [job], [JOB, preview, Stop()])
     assert job.stopped.is_set()
     assert len(job.previews) == 1
+
+
+class SlowToLoad(FakeJob):
+    """Loads until the test lets it go on, then has an event, or an error."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        super().__init__(error)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.was_closed = self.is_forgone = False
+
+    def events(self) -> Iterator[Event]:
+        self.begun.set()
+        assert self.go_on.wait(60)
+        try:
+            yield from super().events()
+        finally:
+            self.was_closed = True
+
+    def forgo(self) -> None:
+        self.is_forgone = True
+
+
+@pytest.mark.parametrize("error", [None, InputError("a file that was not needed any more")])
+def test_a_stop_while_the_model_loads_ends_the_job_for_the_window_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException | None
+) -> None:
+    loading, waiting, last = SlowToLoad(error), SlowToLoad(), FakeJob()
+    jobs = [loading, waiting, last]
+    monkeypatch.setattr(server_module, "job_for", lambda request, detectors: jobs.pop(0))
+    replies = io.StringIO()
+    ended: list[int] = []
+
+    def requests() -> Iterator[str]:
+        def line(request: Request) -> str:
+            return json.dumps(encode(request, tmp_path))
+
+        yield line(JOB)
+        assert loading.begun.wait(60)
+        for _ in range(2):  # who presses twice is answered once
+            yield line(Stop())
+            ended.append(replies.getvalue().count("JobEnded"))
+        yield line(JOB)
+        yield line(Stop())
+        ended.append(replies.getvalue().count("JobEnded"))
+        yield line(JOB)
+        loading.go_on.set()
+
+    Server(requests(), replies, tmp_path).serve()
+    answers = [json.loads(each)["type"] for each in replies.getvalue().splitlines()]
+    assert ended == [1, 1, 2]
+    assert loading.stopped.is_set()
+    assert loading.was_closed
+    assert waiting.is_forgone
+    assert not waiting.begun.is_set()
+    assert answers == [
+        *["StateChanged", "JobEnded", "JobEnded"],
+        *["StateChanged", "StepDone", "StepDone", "StepDone", "Finished", "JobEnded"],
+    ]
+
+
+def test_a_job_that_owes_answers_ends_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(FakeJob, "may_end_while_loading", False)
+    answers = serve(monkeypatch, tmp_path / "x", [FakeJob()], [JOB, Stop()])
+    assert [a["type"] for a in answers] == ["StateChanged", *["StepDone"] * 3, "Finished", "JobEnded"]
 
 
 def test_a_window_that_is_gone_does_not_break_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

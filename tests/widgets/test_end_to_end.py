@@ -95,6 +95,7 @@ def stop_resume_and_close(viewer: Any, train: TrainWidget, models: Path, qtbot: 
     assert (models / "v2.safetensors").is_file()
 
     stopped_at = train.job.curve.steps[-1]
+    qtbot.waitUntil(train.resume_button.isEnabled, timeout=PATIENCE)
     train.resume_button.click()
     qtbot.waitUntil(lambda: train.job.curve.steps[-1] > stopped_at, timeout=PATIENCE)
 

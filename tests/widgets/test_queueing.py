@@ -131,6 +131,38 @@ def test_layers_are_used_again_for_the_images_that_come(
     assert [layer.visible for layer in viewer.layers if layer.name.startswith("well_5")] == [True, True]
 
 
+def test_layers_are_used_again_for_images_of_another_size(
+    workbench: Any, session: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    sizes = {"a": (96, 128), "b": (64, 64), "c": (200, 90), "d": (60, 300), "e": (256, 250)}
+    for name, size in sizes.items():
+        pixels = np.arange(size[0] * size[1], dtype=np.uint16).reshape(size)
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels)
+    queue, viewer = session.queue, workbench.viewer
+    queue.add_files([tmp_path])
+    first = shown(session, qtbot, "a")
+    corners = np.array([(10, 10), (10, 40), (40, 40), (40, 10)], float)
+    session.make_cells(first).do(lambda now: draw(now, corners))
+    for step, names in ((1, "bcde"), (-1, "dcba")):
+        for name in names:
+            queue.go(step)
+            image = shown(session, qtbot, name)
+            cells = session.cells_of(image)
+            assert image.data.shape == cells.cells.shape == cells.layer.data.shape == sizes[name]
+            assert len(session.images()) <= 3
+            assert not session.fault_of(image)
+            assert cells.cells.count() == (name == "a")
+            # all of it is seen, and the mouse meets the pixel that it points at
+            view = cells.layer._slice.image
+            assert view.view.shape == sizes[name]
+            assert np.array_equal(view.view, cells.layer.colormap._data_to_texture(np.asarray(view.raw)))
+            np.testing.assert_allclose(np.ptp(image.extent.world, axis=0) + 1, sizes[name])
+    assert len({id(each) for each in (first, *session.images())}) == 3, "no layer was made for d and e"
+    cells.do(lambda now: draw(now, corners + 50))
+    assert cells.cells.count() == 2
+    assert viewer.layers["a cells"].data[60, 60]
+
+
 def test_an_outline_that_comes_late_is_not_put_into_the_next_image(
     workbench: Any, session: Any, project: Path, qtbot: Any
 ) -> None:
@@ -414,6 +446,9 @@ def test_an_image_that_is_gone_or_changed_is_said(
     qtbot.waitUntil(lambda: "is missing" in row.line.text(), timeout=WAIT)
     session.queue.go(1)
     shown(session, qtbot, "well_5")
+    qtbot.waitUntil(
+        lambda: not (session.queue._ahead.isActive() or session.queue._errands.is_busy), timeout=WAIT
+    )
     tifffile.imwrite(folder / "well_6.tif", np.zeros((50, 50), np.uint8))
     session.queue._read.clear()
     session.queue.go(1)

@@ -157,7 +157,10 @@ def test_a_model_that_was_deleted_elsewhere_is_missed_at_once(workbench: Any, mi
     assert session.model == "mine"
     mine.unlink()
     qtbot.waitUntil(lambda: session.model == "cupre", timeout=WAIT)
-    sentence = "The file of “mine” is gone: “cupre” is chosen instead."
+    sentence = (
+        f'The file of “mine” was deleted or moved from "{mine.parent}", so “cupre” is chosen instead; '
+        "to use it again, put the file back and choose it."
+    )
     for chooser in (workbench.predict.model, workbench.train.start_from):
         assert chooser.value == "cupre"
         assert chooser.question.text == sentence
@@ -235,7 +238,10 @@ def test_a_round_whose_file_is_gone_is_not_taken_for_one_of_another_project(
     session.models_changed.emit()
     for chooser in (train.start_from, workbench.predict.model):
         assert chooser.value != str(outs[0])
-        assert chooser.question.text == "The file of “v1” of “theirs” is gone: “v2 (best)” is chosen instead."
+        said = (
+            f'“v1” of “theirs” was deleted or moved from "{theirs.parent}", so “v2 (best)” is chosen instead'
+        )
+        assert said in chooser.question.text
     train.start_from.value = str(outs[0])
     session.keeper.save_as(tmp_path / "plate.cupre")
     qtbot.waitUntil(lambda: not session.keeper.is_scratch and not session.keeper.is_dirty, timeout=WAIT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from napari_cupre.events import (
     Finished,
     Notice,
     Preview,
+    Progress,
     RunState,
     Saved,
     StateChanged,
@@ -26,9 +28,10 @@ from napari_cupre.events import (
     Validated,
 )
 from napari_cupre.io.shot_store import load_shots
-from napari_cupre.model.runs import REQUEST, run_path
+from napari_cupre.model.runs import REQUEST, nothing_learned, run_path
 from napari_cupre.project import gestures
 from napari_cupre.service.protocol import Failed, FinetuneRequest, PreviewRequest
+from napari_cupre.widgets import train_widget
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.train_widget import TrainWidget
 from napari_cupre.widgets.training import TrainingJob, View
@@ -43,12 +46,15 @@ class Training:
     def __init__(self) -> None:
         self.engine: Any = None
         self.shots: list = []
-        self.waits_for_stop = False
+        self.waits_for_stop = self.loads_until_stopped = False
         self.fails = ""
         self.outcome = "better"
         self.previews_come = True
 
     def __call__(self, request: FinetuneRequest) -> Iterator[Event]:
+        if self.loads_until_stopped:
+            self.engine.stopped.wait(60)
+            return
         if not request.resume:
             self.shots = load_shots(request.shots)
         if self.fails:
@@ -153,7 +159,7 @@ def test_stop_ends_the_run_and_resume_goes_on(
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     assert widget.job.status.state is RunState.STOPPED
-    assert widget.resume_button.isEnabled()
+    qtbot.waitUntil(widget.resume_button.isEnabled, timeout=WAIT)
     assert "field" in widget.resume_button.toolTip()
     widget.resume_button.click()
     qtbot.waitUntil(lambda: len(training.engine.requests) == 2, timeout=WAIT)
@@ -162,10 +168,65 @@ def test_stop_ends_the_run_and_resume_goes_on(
     first, second = training.engine.requests
     shutil.rmtree(run_path(first.out))
     widget.session.models_changed.emit()
-    assert not widget.resume_button.isEnabled(), "the model was deleted, or another project is open"
+    # the model was deleted, or another project is open
+    qtbot.waitUntil(lambda: not widget.resume_button.isEnabled(), timeout=WAIT)
     assert second.resume
     assert second.out == first.out
     assert len(widget.job.curve.steps) == 2 * STEPS, "the curve goes on"
+
+
+def test_a_stop_while_the_model_loads_is_answered_at_once_and_leaves_nothing(
+    viewer: Any, widget: TrainWidget, training: Training, own_models: Path, qtbot: Any
+) -> None:
+    training.loads_until_stopped = True
+    widget.button.click()
+    qtbot.waitUntil(lambda: widget.bar.format() == "Loading the model", timeout=WAIT)
+    for _ in range(2):
+        widget.button.click()
+        assert widget.button.text() == widget.bar.format() == "Stopping …"
+        assert not widget.button.isEnabled()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert widget.job.status.state is RunState.STOPPED
+    assert widget.result.text == nothing_learned(False)
+    assert widget.button.text() == "Train"
+    assert not widget.resume_button.isEnabled()
+    assert widget.next_steps.isHidden()
+    assert list(own_models.iterdir()) == []
+
+
+def test_what_the_engine_said_before_it_heard_of_the_stop_is_no_news(training: Training, qtbot: Any) -> None:
+    job = TrainingJob(training.engine)
+    job.status.state = RunState.RUNNING
+    job.stop()
+    job._receive(StateChanged(RunState.PREPARING, "Preparing the annotated images"))
+    job._receive(Progress(1, 2, "image 1 of 2"))
+    assert (job.status.state, job.status.message) == (RunState.STOPPING, "Stopping …")
+    job._receive(StateChanged(RunState.STOPPING, "Choosing the best weights"))
+    assert job.status.message == "Choosing the best weights"
+
+
+def test_a_folder_of_models_on_a_slow_drive_does_not_hold_the_window(
+    viewer: Any, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    threads: set[threading.Thread] = set()
+
+    def slowly(function: Any) -> Any:
+        def work(*args: Any) -> Any:
+            threads.add(threading.current_thread())
+            return function(*args)
+
+        return work
+
+    qtbot.waitUntil(lambda: not widget._errands.is_busy, timeout=WAIT)
+    monkeypatch.setattr(train_widget, "free_name", slowly(train_widget.free_name))
+    monkeypatch.setattr(train_widget, "resumable", slowly(train_widget.resumable))
+    viewer.add_image(np.zeros((32, 32)), name="another")
+    widget.session.image = viewer.layers["another"]
+    widget.session.models_changed.emit()
+    qtbot.waitUntil(lambda: widget.name.text() == "another", timeout=WAIT)
+    qtbot.waitUntil(lambda: not widget._errands.is_busy, timeout=WAIT)
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 def test_a_run_of_an_earlier_window_can_be_resumed(
@@ -174,7 +235,7 @@ def test_a_run_of_an_earlier_window_can_be_resumed(
     (own_models / "old.run").mkdir()
     (own_models / "old.run" / REQUEST).write_text('{"start": "scratch"}')
     widget = TrainWidget(viewer)
-    assert "old" in widget.resume_button.toolTip()
+    qtbot.waitUntil(lambda: "old" in widget.resume_button.toolTip(), timeout=WAIT)
     widget.resume_button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     assert Path(training.engine.requests[0].out) == own_models / "old.safetensors"

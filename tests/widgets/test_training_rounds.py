@@ -73,6 +73,21 @@ def test_the_next_round_starts_from_the_best(rounds: TrainingRounds, keeper: Kee
     assert keeper.touched == 3
 
 
+def test_a_model_of_the_users_called_like_a_round_is_no_round(
+    rounds: TrainingRounds, keeper: Keeper, own_models: Path
+) -> None:
+    (own_models / "v1.safetensors").write_bytes(b"weights")
+    first = train(rounds)
+    train(rounds, "v1")
+    train(rounds, str(first))
+    assert keeper.project is not None
+    parents = [each.parent for each in keeper.project.document.rounds]
+    assert parents == ["cupre", str(own_models / "v1.safetensors"), "v1"]
+    tips = {entry.title: entry.tooltip for entry in rounds.entries()}
+    assert tips["v2"].endswith("from v1 (not a round)")
+    assert tips["v3"].endswith("from v1")
+
+
 def test_back_to_an_earlier_round(rounds: TrainingRounds) -> None:
     first = train(rounds)
     train(rounds, better=True)

@@ -106,6 +106,36 @@ def test_images_are_rated_when_asked_and_shown_by_a_press(
     assert names(session) == ["well_1", "well_2", "well_3"]
 
 
+def test_advice_for_other_channels_or_another_model_says_so_and_is_renewed(
+    session: Any, rater: Rater, workbench: Any, own_models: Path, qtbot: Any
+) -> None:
+    rows = workbench.annotate.suggestions
+    rows.button.click()
+    rows.rate.click()
+    qtbot.waitUntil(lambda: rows.list.count() == 2, timeout=WAIT)
+    assert "press Rate" not in rows.line.text()
+    assert session.what_next.best().name == "well_3"
+
+    session.channels.choose((1,))
+    assert "Other channels are used" in rows.line.text()
+    assert "broken.tif" in rows.line.text(), "which still holds"
+    assert session.what_next.best() is None
+    session.channels.choose(None)
+    assert "press Rate" not in rows.line.text()
+
+    first = session.model
+    (own_models / "mine.safetensors").write_bytes(b"weights")
+    session.model = "mine"
+    assert f'rated for the model "{first}"' in rows.line.text()
+    assert session.what_next.best().name == "well_3"
+    qtbot.waitUntil(lambda: not session.what_next.job.status.is_active, timeout=WAIT)
+    rows.rate.click()
+    qtbot.waitUntil(
+        lambda: "press Rate" not in rows.line.text() and len(rater.engine.requests) == 2, timeout=WAIT
+    )
+    assert rater.engine.requests[1].model == "mine"
+
+
 def press(rows: Any, row: int) -> None:
     place = rows.visualItemRect(rows.item(row)).center()
     QTest.mouseClick(rows.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)

@@ -118,10 +118,15 @@ def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.interrupt import stopping
     from napari_cupre.cli.listen import follow, make_listener
     from napari_cupre.events import RunState
+    from napari_cupre.model.runs import discard_unstarted
 
     run, left_out = _prepare(args)
     with stopping(run.stop) as interruption:
         follow(run.events(), make_listener())
+    if run.state is RunState.STOPPED and run.result is None:
+        if not args.resume:
+            discard_unstarted(args.out)
+        return EXIT_INTERRUPTED
     if run.state is RunState.FAILED or run.result is None:
         raise InputError(f"The training of {args.out} produced no model; see the messages above.")
     figures = {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DETAILS = """
 ANNOTATIONS is one of
   - ImageJ/Fiji ROIs (.roi or .zip), GeoJSON (QuPath, also zipped), COCO JSON (also LIVECell's),
-  - JSON of LabelMe (a file per image) or of the VGG Image Annotator (VIA 1 and 2),
+  - JSON of LabelMe (a file per image) or of the VGG Image Annotator (VIA),
   - Cellpose's _seg.npy (nothing in it is executed) and _cp_outlines.txt,
   - a folder of those or of label images (also in StarDist's layout),
   - BBBC038's folders with a mask file per cell.

@@ -53,6 +53,11 @@ class RunFolder:
         """Write the settings; their presence marks a run that can be resumed."""
         write_bytes(self.settings_path, json.dumps(settings.as_dict(), indent=1).encode())
 
+    def discard(self) -> None:
+        """Remove what marks a run that can be resumed, because nothing was learned in it."""
+        for path in (self.settings_path, self.path / REQUEST):
+            path.unlink(missing_ok=True)
+
     def read_settings(self) -> FinetuneSettings:
         """Read the settings that the run was started with."""
         try:

@@ -47,17 +47,13 @@ from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, memory_format, training_dtype
 from napari_cupre.model.hardware import is_out_of_memory
-from napari_cupre.model.runs import training_in
+from napari_cupre.model.runs import nothing_learned, training_in
 from napari_cupre.model.targets import target_from_labels
 
 CLIP = 5.0  # norm of the gradient
 JUDGE_EVERY = 0.1  # of the budget
 JUDGE_SHARE = 0.1  # of the time at most goes into judging
 SAVE_EVERY = 30.0  # seconds
-# Of the budget: when the network looks at the unknown part of the images, and again as it gets better.
-PSEUDO_AT = (0.25, 0.4, 0.55, 0.7, 0.85)
-PSEUDO_SHARE = 0.2  # of the steps is how many windows are looked at altogether
-MOST_WINDOWS = 12  # at a time
 
 
 class FinetuneRun:
@@ -172,8 +168,12 @@ class FinetuneRun:
         try:
             yield self._enter(RunState.PREPARING, "Preparing the annotated images")
             yield from self._prepare()
-            yield self._enter(RunState.RUNNING, "Training")
-            yield from self._train()
+            if not self._stop.is_set():
+                yield self._enter(RunState.RUNNING, "Training")
+                yield from self._train()
+            if self._stop.is_set() and not self.step:
+                yield self._give_up()
+                return
             yield self._enter(RunState.STOPPING, "Choosing the best weights")
             yield from self._finish()
             yield self._enter(RunState.STOPPED if self._stop.is_set() else RunState.DONE)
@@ -193,7 +193,14 @@ class FinetuneRun:
         self.state = state
         return StateChanged(state, message)
 
+    def _give_up(self) -> StateChanged:
+        """End before the first step: there is no model, and a resumed run stays as it was."""
+        if self.folder is not None and not self._is_resumed:
+            self.folder.discard()
+        return self._enter(RunState.STOPPED, nothing_learned(self._is_resumed))
+
     def _prepare(self) -> Iterator[Event]:
+        """Prepare everything; a stop ends this early, between two parts that take seconds each."""
         settings = self.settings
         if self.folder is not None and self._is_resumed:
             self.folder.write_settings(settings)
@@ -205,11 +212,14 @@ class FinetuneRun:
         self.scratch = self.start.info.training.get("objective", "none").startswith("none")
         wanted = self.start.network.config.diameter
         self.teaching = Teaching(self.shots, settings, wanted, self.scratch)
+        if self._stop.is_set():
+            return
         model = self.start.copy(diameter=self.teaching.scaling.common).to(self.device)
         self.model, self.network = model, model.network.to(memory_format=memory_format(self.device))
         self.judge = self.teaching.judge
-        self._looked = 0
         self.skill = 0.0 if self.scratch else self.teaching.skill(self.network, self.dtype)
+        if self._stop.is_set():
+            return
         self.optimiser = make_optimiser(self.network, self.skill)
         self.contrast = self.teaching.contrast(self.network, self.skill, self.skill >= FAMILIAR)
         self.average = WeightAverage(self.network)
@@ -220,7 +230,7 @@ class FinetuneRun:
         yield from (Notice(said) for said in (self.teaching.remark, self._unlike) if said)
         if self._is_resumed:
             yield from self._load_state()
-        elif self.judge is not None and not self.scratch:
+        elif self.judge is not None and not self.scratch and not self._stop.is_set():
             yield self._judge_now("start")
 
     def _train(self) -> Iterator[Event]:
@@ -229,7 +239,9 @@ class FinetuneRun:
         judged, cost = self._fraction(), self._judging
         while not self._stop.is_set() and self._fraction() < 1:
             yield from self._one_step()
-            yield from self._learn_unknown()
+            windows = self.teaching.windows_due(self.step, self._fraction())
+            if windows and (learned := self.teaching.look(self.average.network, self.dtype, windows)):
+                yield Notice(learned)
             yield from self._answer_preview()
             since = self.clock() - judged_at
             if (
@@ -243,18 +255,6 @@ class FinetuneRun:
                 self._save_state()
                 last_saved = self.clock()
                 yield Saved(str(self.folder.state_path), "run", self.step)
-
-    def _learn_unknown(self) -> Iterator[Event]:
-        """At some points of the budget, learn where the averaged weights are sure of background."""
-        fraction = self._fraction()
-        due = sum(fraction >= point for point in PSEUDO_AT)
-        if due == self._looked or not self.teaching.has_unknown:
-            return
-        self._looked = due
-        steps = self.step / fraction  # that the whole budget has room for
-        windows = int(np.clip(PSEUDO_SHARE * steps / len(PSEUDO_AT), 1, MOST_WINDOWS))
-        if learned := self.teaching.look(self.average.network, self.dtype, windows):
-            yield Notice(learned)
 
     def _fraction(self) -> float:
         """Return the used share of the budget."""

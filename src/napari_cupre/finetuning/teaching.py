@@ -29,6 +29,10 @@ from napari_cupre.words import counted
 MOSTLY_KNOWN = 0.95  # if this share of the images is known, looking at the rest is not worth the time
 MOST_UNLABELLED, PLACE = 48, 768  # images without annotation to use, and side of the used part, network px
 SKILL_WINDOWS = 4  # windows of annotation on which the start is tried
+# Of the budget: when the network looks at the unknown part of the images, and again as it gets better.
+PSEUDO_AT = (0.25, 0.4, 0.55, 0.7, 0.85)
+PSEUDO_SHARE = 0.2  # of the steps is how many windows are looked at altogether
+MOST_WINDOWS = 12  # at a time
 
 
 class Teaching:
@@ -79,6 +83,7 @@ class Teaching:
         scale = diameter / self.scaling.typical
         self._others = self._places(self._unlabelled, [scale] * len(self._unlabelled))
         self.remark = ""
+        self._looked = 0
         self._teacher: MeanTeacher | None = None
         if self._others and settings.teacher:
             checks = self.judge.windows if self.judge else self._some(SKILL_WINDOWS).windows
@@ -89,11 +94,6 @@ class Teaching:
         rng = np.random.default_rng(self._seed)
         chosen = sorted(rng.permutation(len(shots))[:MOST_UNLABELLED])
         return [_place(rng, shots[number], scales[number]) for number in chosen]
-
-    @property
-    def has_unknown(self) -> bool:
-        """Whether much of the images is unknown, so that `look` may help."""
-        return self._unknown is not None or self._teacher is not None
 
     def contrast(self, network: CellRCNN, skill: float, holds_norm: bool) -> FolderContrast | None:
         """Return the contrastive step on images without annotation; None if there are too few.
@@ -134,6 +134,23 @@ class Teaching:
         chosen = np.random.default_rng(self._seed).permutation(annotated)[:most]
         scaled = [scale_shot(self._taught[number], self._scales[number]) for number in chosen]
         return Judge(scaled, self._seed, most)
+
+    def windows_due(self, step: int, fraction: float) -> int:
+        """Return how many windows to `look` at now; 0 between two looks, or if little is unknown.
+
+        Parameters
+        ----------
+        step : int
+            Steps done so far.
+        fraction : float
+            Used share of the budget.
+        """
+        due = sum(fraction >= point for point in PSEUDO_AT)
+        if due == self._looked or (self._unknown is None and self._teacher is None):
+            return 0
+        self._looked = due
+        steps = step / fraction  # that the whole budget has room for
+        return int(np.clip(PSEUDO_SHARE * steps / len(PSEUDO_AT), 1, MOST_WINDOWS))
 
     def look(self, network: CellRCNN, dtype: torch.dtype | None, windows: int) -> str:
         """Also learn from what a network is sure of; see `PseudoBackground.look` and `MeanTeacher.look`.

@@ -179,6 +179,13 @@ def delete_run(path: str | os.PathLike[str]) -> int:
     return size
 
 
+def nothing_learned(is_resumed: bool) -> str:
+    """Say how a training ended that was stopped before its first step, or its first since it was resumed."""
+    if is_resumed:
+        return "Stopped before the next step: the training is as it was, and can be resumed."
+    return "Stopped before the first step: nothing was learned, and no model was made."
+
+
 def discard_unstarted(model: str | os.PathLike[str]) -> None:
     """Delete the folder of a run whose training never began, so that it contains only a training set.
 

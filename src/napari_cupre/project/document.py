@@ -83,7 +83,7 @@ class Round:
     model : str
         File relative to the project.
     parent : str
-        The model it started from: "v2", or the name of a model.
+        The model it started from: "v2" for a round, else its name, or its file if it is called like a round.
     annotation : str
         Hash of the annotation it learned from, see `rounds.annotation_hash`.
     cells, images, regions : int
@@ -108,6 +108,12 @@ class Round:
     def name(self) -> str:
         """Return the user's name for it: "v3"."""
         return f"v{self.number}"
+
+    @property
+    def parent_title(self) -> str:
+        """Return the user's name for the model it started from."""
+        file = Path(self.parent.replace("\\", "/"))
+        return f"{file.stem} (not a round)" if file.suffix == ".safetensors" else self.parent
 
 
 @dataclass

@@ -46,7 +46,7 @@ def add_round(project: Project, parent: str, verdict: dict[str, Any] | None = No
     Parameters
     ----------
     parent : str
-        The model it started from: "v2", or the name of a model.
+        The model it started from: "v2" for a round, else its name, or its file; see `is_round_name`.
     verdict : dict[str, Any] or None, optional
         Figures and words of the verdict; {"better": True} makes it the best round.
 
@@ -112,8 +112,10 @@ def choose_best(project: Project, number: int) -> None:
     InputError
         There is no such round, or its model is gone.
     """
-    if model_file(project, find_round(project, number)) is None:
-        raise InputError(f"The model of v{number} is missing: choose another round.")
+    entry = find_round(project, number)
+    if model_file(project, entry) is None:
+        missing = f'"{Path(entry.model).name}" is missing in "{project.folder / "models"}"'
+        raise InputError(f"{missing}: put the file back, or choose another round.")
     project.document.best = number
 
 
@@ -129,11 +131,21 @@ def origin(project: Project) -> str:
     first = min(project.document.rounds, key=lambda entry: entry.number, default=None)
     if first is None:
         return BUNDLED
-    # a round starts from an earlier one, which was deleted; a model of a person's may be called "v2" as well
-    is_round = (
-        first.parent[:1] == "v" and first.parent[1:].isdecimal() and int(first.parent[1:]) < first.number
-    )
+    # A round starts from an earlier one, which was deleted. Earlier versions entered a user's model that
+    # is called "v2" by that name.
+    is_round = is_round_name(first.parent) and int(first.parent[1:]) < first.number
     return BUNDLED if is_round else first.parent
+
+
+def is_round_name(model: str) -> bool:
+    """Whether a model is called like a round; one that is none must be told from it by its file.
+
+    Examples
+    --------
+    >>> is_round_name("v2"), is_round_name("v2b"), is_round_name("cupre")
+    (True, False, False)
+    """
+    return model[:1] == "v" and model[1:].isdecimal()
 
 
 def delete_round(project: Project, number: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -72,11 +72,13 @@ class Training(EngineJob[FinetuneRequest]):
         super().__init__(request)
         self._run: FinetuneRun | None = None
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Train and report what happens."""
         from napari_cupre.model.device import check_torchvision
 
         check_torchvision()
+        if self._stopped.is_set():
+            return
         run = self._resumed() if self._request.resume else self._new()
         self._run = run
         if self._stopped.is_set():
@@ -124,7 +126,7 @@ class Training(EngineJob[FinetuneRequest]):
 class Prediction(EngineJob[PredictRequest]):
     """Run `predict_image` on an array in a file, or `predict_big` on one larger than memory."""
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Predict and report what happens."""
         from napari_cupre.model.zoo import describe
         from napari_cupre.prediction.engine_choice import job_size, make_finder
@@ -138,8 +140,12 @@ class Prediction(EngineJob[PredictRequest]):
             yield StateChanged(RunState.RUNNING)
             yield from self._slide(finder, image) if request.to_disk else self._planes(finder, image)
         finally:
-            if request.is_copy:
-                Path(request.image).unlink(missing_ok=True)
+            self.forgo()
+
+    def forgo(self) -> None:
+        """Delete the copy of the pixels that was made for this job."""
+        if self._request.is_copy:
+            Path(self._request.image).unlink(missing_ok=True)
 
     def _slide(self, finder: CellFinder, image: CellImage) -> Iterator[Event]:
         """Translate the events of `predict_big` for the window."""

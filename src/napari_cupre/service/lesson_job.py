@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ GROWN = 1.3
 class LessonJob(EngineJob[LessonRequest]):
     """Trains on a part of a project's annotation that has not been measured yet."""
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Train one part; `Finished` says how many are left."""
         from napari_cupre.project.project import Project
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +80,8 @@ class Outlining(EngineJob[OutlineRequest]):
         Keeps the model for the next plane.
     """
 
+    may_end_while_loading = False  # prompts may have come, which are refused at the end
+
     def __init__(self, request: OutlineRequest, detectors: LatestDetector | None = None) -> None:
         super().__init__(request)
         self._detectors = detectors or LatestDetector()
@@ -109,7 +111,7 @@ class Outlining(EngineJob[OutlineRequest]):
         super().stop()
         self._news.set()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Be ready, then answer until `stop`."""
         try:
             outliner = self._outliner()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Rating(EngineJob[RateRequest]):
     """Rates the images of a project, and other image files, by how much they would teach the model."""
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Rate, report the progress, and end with `Rated`."""
         from napari_cupre.evaluation.suggestions import LEAST_SCORE, suggest
         from napari_cupre.model.device import check_torchvision

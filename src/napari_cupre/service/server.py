@@ -70,6 +70,8 @@ class Server:
         self._write_lock = threading.Lock()
         self._jobs: queue.SimpleQueue[EngineJob[Any] | None] = queue.SimpleQueue()
         self._latest: EngineJob[Any] | None = None
+        self._loading: set[EngineJob[Any]] = set()
+        self._lock = threading.Lock()
         self._detectors = LatestDetector()
 
     def serve(self, libraries: Iterable[str] = ()) -> None:
@@ -121,6 +123,8 @@ class Server:
         if isinstance(request, Stop):
             if self._latest is not None:
                 self._latest.stop()
+                if self._give_up(self._latest):
+                    self._send(JobEnded())
         elif isinstance(request, PreviewRequest):
             if self._latest is not None:
                 self._latest.preview(request)
@@ -130,20 +134,58 @@ class Server:
                 self._send(PromptRefused(request.number, NO_PLANE))
         else:
             self._latest = job_for(request, self._detectors)
+            with self._lock:
+                self._loading.add(self._latest)
             self._jobs.put(self._latest)
 
+    def _give_up(self, job: EngineJob[Any]) -> bool:
+        """End a job that is still waiting or loading, for the window at once; return whether it was.
+
+        Importing torch and reading a model cannot be interrupted, and until its first event a job has nothing
+        to keep.
+        """
+        with self._lock:
+            is_loading = job in self._loading and job.may_end_while_loading
+            if is_loading:
+                self._loading.remove(job)
+        return is_loading
+
+    def _begin(self, job: EngineJob[Any]) -> bool:
+        """Note that a job has loaded what it needs; return whether anybody still waits for it."""
+        with self._lock:
+            is_wanted = job in self._loading
+            self._loading.discard(job)
+        return is_wanted
+
     def _do(self, job: EngineJob[Any]) -> None:
-        self._send(StateChanged(RunState.PREPARING, "Loading the model"))
+        with self._lock:
+            if job not in self._loading:
+                job.forgo()
+                return
+            self._send(StateChanged(RunState.PREPARING, "Loading the model"))
+        is_wanted = False
+        last: Event | None = None
         try:
-            for event in job.events():
-                self._send(event)
+            with contextlib.closing(job.events()) as events:
+                for event in events:
+                    is_wanted = is_wanted or self._begin(job)
+                    if not is_wanted:
+                        return
+                    self._send(event)
         except CupreError as err:
-            self._send(Failed(str(err)))
+            last = Failed(str(err))
         except MemoryError:
-            self._send(Failed("Memory ran out: close other programs, or choose a smaller model."))
+            last = Failed("Memory ran out: close other programs, or choose a smaller model.")
         except (Exception, SystemExit) as err:  # anything that ends a job must be reported to the window
             sentence = f"The engine met an unexpected error ({type(err).__name__}: {err})."
-            self._send(Failed(sentence, traceback.format_exc()))
+            last = Failed(sentence, traceback.format_exc())
+        if is_wanted or self._begin(job):
+            self._end(last)
+
+    def _end(self, last: Event | None) -> None:
+        """Tell the window that the job ended, with a last event if there is one."""
+        if last is not None:
+            self._send(last)
         self._send(JobEnded())
         trim()  # return the memory of the job to the system until the next job
 

@@ -18,6 +18,7 @@ from napari_cupre.events import Event, Finished, Notice, Progress, RunState, Sta
 Stream = Callable[..., Iterator[Event | None]]
 PROGRESS_STEPS = 100
 BAR_MS = 300
+STOPPING = "Stopping …"
 
 
 @dataclass
@@ -38,6 +39,8 @@ class RunStatus:
         Share of the work done, 0..1.
     remaining : float or None
         Estimated seconds left; None while unknown.
+    is_asked_to_stop : bool
+        Whether the user pressed Stop; a job may also enter the state "stopping" by itself.
     """
 
     state: RunState = RunState.IDLE
@@ -47,13 +50,14 @@ class RunStatus:
     details: str = ""
     fraction: float = 0.0
     remaining: float | None = None
+    is_asked_to_stop: bool = False
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
     def begin(self) -> None:
         """Clear what the last run left."""
         with self.events.blocked():  # otherwise each change would appear next to leftovers of the last run
             self.error = self.details = self.notice = self.message = ""
-            self.fraction, self.remaining = 0.0, None
+            self.fraction, self.remaining, self.is_asked_to_stop = 0.0, None, False
         self.state = RunState.PREPARING
 
     @property
@@ -108,7 +112,9 @@ class Job:
 
     def stop(self) -> None:
         """Ask the job to end; its remaining events are still shown."""
-        if self.status.is_active:
+        if self.status.is_active and not self.status.is_asked_to_stop:
+            self.status.is_asked_to_stop = True
+            self.status.message = STOPPING
             self.status.state = RunState.STOPPING
             self._request_stop()
 
@@ -130,16 +136,12 @@ class Job:
         status = self.status
         match event:
             case StateChanged(state=state, message=message):
-                if state.is_over:
-                    self._outcome = state
-                elif status.state is not RunState.STOPPING:  # the engine notices this later than the user
-                    status.state = state
-                status.message = message or status.message
+                self._change_state(state, message)
             case Notice(message=message):
                 status.notice = message
             case Progress(done=done, total=total, message=message):
                 self._advance(done / max(total, 1), None)
-                status.message = message or status.message
+                self._say(message)
             case StepDone(fraction=fraction, remaining=remaining):
                 self._advance(fraction, remaining)
             case Finished(verdict=verdict):
@@ -149,6 +151,18 @@ class Job:
                 status.error = message
                 self._outcome = RunState.FAILED
         self.received.emit(event)
+
+    def _change_state(self, state: RunState, message: str) -> None:
+        if state.is_over:
+            self._outcome = state
+        elif self.status.state is not RunState.STOPPING:
+            self.status.state = state
+        self._say(message, has_heard=state.is_over or state is RunState.STOPPING)
+
+    def _say(self, message: str, has_heard: bool = False) -> None:
+        """Show a message; after a press of Stop, only if the engine has heard of it."""
+        if message and (has_heard or not self.status.is_asked_to_stop):
+            self.status.message = message
 
     def _advance(self, fraction: float, remaining: float | None) -> None:
         self.status.fraction = min(max(fraction, 0.0), 1.0)
@@ -170,6 +184,8 @@ class Job:
         stopped |= self.status.state is RunState.STOPPING
         self._worker = None
         self._close_bar()
+        if self.status.message == STOPPING:
+            self.status.message = ""
         self.status.state = self._outcome or (RunState.STOPPED if stopped else RunState.DONE)
 
     def _close_bar(self) -> None:

@@ -167,7 +167,7 @@ class CellsLayer:
         Parameters
         ----------
         stored : StoredCells
-            Cells of the same image, or of another image of the same size.
+            Cells of the same image, or of another one.
         reading : CellImage or None, optional
             How the axes of the other image are read; None for the same image.
 
@@ -177,8 +177,9 @@ class CellsLayer:
             The cells have another size.
         """
         cells = stored.cells
-        if cells.shape != self.cells.shape:
-            raise InputError(f'The cells {cells.shape} do not fit "{self.image.name}" {self.cells.shape}.')
+        wanted = (reading or self.reading).result_shape
+        if cells.shape != wanted:
+            raise InputError(f'The cells {cells.shape} do not fit "{self.image.name}" {wanted}.')
         self.settle()
         self.cells, self.entry, self.reading = cells, stored.entry or self.entry, reading or self.reading
         self._colours = stored.colours or self._colours

@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 from napari_cupre.errors import CupreError
 from napari_cupre.events import RunState
 from napari_cupre.widgets.arranging import in_column, in_row
-from napari_cupre.widgets.background import Job, RunStatus
+from napari_cupre.widgets.background import STOPPING, Job, RunStatus
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.docking import DockedWidget
 from napari_cupre.widgets.errands import Errands
@@ -167,7 +167,7 @@ def job_words(status: RunStatus, start: str, stop: str = "Cancel") -> str:
         Text while the job is idle, and while it runs.
     """
     if status.state is RunState.STOPPING:
-        return "Finishing …"
+        return STOPPING if status.is_asked_to_stop else "Finishing …"
     return stop if status.is_active else start
 
 

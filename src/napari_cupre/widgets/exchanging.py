@@ -13,6 +13,7 @@ from napari.layers import Image
 
 from napari_cupre.project.cells import Cells
 from napari_cupre.widgets.annotation_layers import CELLS, REGIONS
+from napari_cupre.widgets.channel_contrast import show_limits
 from napari_cupre.widgets.layers import METADATA_KEY, result_placement, source_path
 from napari_cupre.widgets.loading import Loaded
 
@@ -41,10 +42,9 @@ def can_take(session: Session, layer: Image, loaded: Loaded) -> bool:
         and may_leave(session, layer)
         and cells is not None
         and not layer.multiscale
-        and (layer.ndim, layer.rgb, layer.data.shape) == (2, image.is_rgb, tuple(image.data.shape))
+        and (layer.ndim, layer.rgb, layer.data.ndim) == (2, image.is_rgb, image.data.ndim)
         and cells.layer.ndim == 2
         and cells.reading.axes == image.axes
-        and cells.cells.shape == tuple(loaded.entry.shape)
         and (annotation.regions is None or annotation.regions.ndim == 2)
     )
 
@@ -75,6 +75,8 @@ def exchange(session: Session, layer: Image, loaded: Loaded, cells: Cells) -> No
                 if np.any(np.asarray(getattr(other, key)) != np.asarray(value)):
                     setattr(other, key, value)
     session.keeper.attach(layer, loaded.entry.stem, cells, reading, loaded.colours)
+    for each in (layer, held.layer):
+        each.translate = each.translate  # of a hidden layer, napari remembers how far the former data reached
 
 
 def _show_pixels(layer: Image, loaded: Loaded) -> None:
@@ -83,9 +85,7 @@ def _show_pixels(layer: Image, loaded: Loaded) -> None:
     layer.name = loaded.entry.stem
     layer.data = image.data
     if loaded.limits is not None:
-        low, high = layer.contrast_limits_range
-        layer.contrast_limits_range = (min(low, loaded.limits[0]), max(high, loaded.limits[1]))
-        layer.contrast_limits = loaded.limits
+        show_limits(layer, loaded.limits)
     elif not image.is_rgb:
         layer.reset_contrast_limits()
     layer.axis_labels = tuple(axes)

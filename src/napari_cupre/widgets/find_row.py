@@ -18,7 +18,14 @@ from napari_cupre.project.boxes import Box
 from napari_cupre.project.gestures import LEAST, USUAL
 from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.controls import DockPart, JobBar, SessionWidget, labelled, primary_button
+from napari_cupre.widgets.controls import (
+    DockPart,
+    JobBar,
+    SessionWidget,
+    job_words,
+    labelled,
+    primary_button,
+)
 from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.looking import seen_box
@@ -124,7 +131,7 @@ class FindRow(DockPart):
 
     def _show_status(self, event: Any = None) -> None:
         status = self._job.status
-        self.button.setText("Cancel" if status.is_active else self._offer())
+        self.button.setText(job_words(status, self._offer()))
         self.button.setEnabled(self._session.image is not None and status.state is not RunState.STOPPING)
         self.bar.follow(status, status.message, status.is_active)
         if self._is_mine and status.state.is_over:

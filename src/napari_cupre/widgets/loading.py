@@ -15,14 +15,12 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import read_cells
+from napari_cupre.widgets.channel_contrast import Limits, limits_of
 from napari_cupre.widgets.layers import CHANNELS_KEY
 from napari_cupre.widgets.state_colours import StateColormap
 
 IN_MEMORY = 512 * 2**20
 """Images of up to this many bytes are read into memory; larger ones are read lazily."""
-
-SAMPLE = 512
-"""Number of rows and columns sampled to set the contrast."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Loaded:
 
     entry: ProjectImage
     image: CellImage
-    limits: tuple[float, float] | None
+    limits: Limits | None
     cells: Cells | None
     colours: StateColormap | None = None
     notices: tuple[str, ...] = ()
@@ -102,14 +100,10 @@ def layer_of(loaded: Loaded) -> Image:
     )
 
 
-def _limits(image: CellImage) -> tuple[float, float] | None:
-    """Return contrast limits that ignore a few very bright spots; from the channel that is shown first."""
+def _limits(image: CellImage) -> Limits | None:
+    """Return the contrast limits of the channel that is shown first."""
     channel = (image.chosen_channels or (0,))[0]
-    plane = image.lazy_plane(next(iter(image.plane_indices())), [channel])
-    steps = [max(1, size // SAMPLE) for size in plane.shape[:2]]
-    sample = np.asarray(plane[:: steps[0], :: steps[1]], dtype=np.float32)
-    low, high = np.nanpercentile(sample, (0.1, 99.8))
-    return (float(low), float(high)) if np.isfinite([low, high]).all() and high > low else None
+    return limits_of(image, channel, next(iter(image.plane_indices())))
 
 
 def drafted(

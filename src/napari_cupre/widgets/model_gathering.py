@@ -60,7 +60,7 @@ class ListedModel:
             regions = f", {counted(entry.regions, 'region')}" if entry.regions else ""
             data = f"{counted(entry.cells, 'cell')} in {counted(entry.images, 'image')}{regions}"
             parts.append(("learned from", data))
-            parts.append(("started from", entry.parent))
+            parts.append(("started from", entry.parent_title))
             if words := entry.verdict.get("words"):
                 parts += [("verdict", str(words)), ("figures", "")]  # as counts, and only if there are any
         known = {title for title, _ in parts}

@@ -101,16 +101,18 @@ def is_there(model: str) -> bool:
 
 
 def gone_words(model: str, instead: str) -> str:
-    """Return the message about a chosen model whose file is gone.
+    """Say which chosen model has no file any more, where that was, what is chosen instead, and what to do.
 
-    Examples
-    --------
-    >>> gone_words("/home/me/models/mine.safetensors", "cupre")
-    'The file of “mine” is gone: “cupre” is chosen instead.'
-    >>> gone_words("/home/me/plate.cupre/models/v1.safetensors", "v2 (best)")
-    'The file of “v1” of “plate” is gone: “v2 (best)” is chosen instead.'
+    Parameters
+    ----------
+    model, instead : str
+        Name, path or title of the chosen model, and of the one chosen now.
     """
-    return f"The file of {_quoted(model)} is gone: {_quoted(instead)} is chosen instead."
+    folder = Path(model).parent if Path(model).suffix == SUFFIX else user_folder()
+    return (
+        f'The file of {_quoted(model)} was deleted or moved from "{folder}", so {_quoted(instead)} is chosen '
+        "instead; to use it again, put the file back and choose it."
+    )
 
 
 def _quoted(model: str) -> str:

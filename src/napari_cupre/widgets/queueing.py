@@ -31,6 +31,7 @@ from napari_cupre.project.queue import (
 )
 from napari_cupre.project.recovery import new_scratch
 from napari_cupre.project.shots import is_annotated
+from napari_cupre.widgets.channel_contrast import ChannelContrast
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.exchanging import can_take, exchange, may_leave
 from napari_cupre.widgets.layers import source_path
@@ -70,6 +71,7 @@ class ImageQueue(SessionPart):
         self._read: dict[str, Loaded] = {}
         self._shown: list[Image] = []
         self._made: weakref.WeakSet[Image] = weakref.WeakSet()
+        self._contrast = ChannelContrast(session, self._made)
         self._states: dict[str, QueueEntry] = {}
         self._wanted: str | None = None
         self._unread: str | None = None  # the keys step past an image that could not be read
@@ -231,8 +233,8 @@ class ImageQueue(SessionPart):
                 exchange(session, layer, loaded, cells)
                 return layer
             layer = layer_of(loaded)
-            session.viewer.add_layer(layer)
             self._made.add(layer)
+            session.viewer.add_layer(layer)
             if layer.ndim > 2:
                 session.set_axes(layer, loaded.image.axes)
             self._keeper.attach(layer, entry.stem, cells, None, loaded.colours)
@@ -439,5 +441,6 @@ class ImageQueue(SessionPart):
     def close(self) -> None:
         """Stop reading."""
         self._ahead.stop()
+        self._contrast.close()
         self._errands.close()
         self._read.clear()

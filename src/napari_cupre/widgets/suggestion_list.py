@@ -14,9 +14,10 @@ from qtpy.QtWidgets import (
     QPushButton,
 )
 
+from napari_cupre.events import RunState
 from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
-from napari_cupre.widgets.controls import DockPart, SessionWidget
+from napari_cupre.widgets.controls import DockPart, SessionWidget, job_words
 from napari_cupre.widgets.remembering import remember
 from napari_cupre.widgets.what_next import Advice
 
@@ -65,6 +66,7 @@ class SuggestionList(DockPart):
         owner.listen(self._next.changed, self._fill)
         owner.listen(self._next.job.status.events, self.refresh)
         owner.listen(self._queue.changed, self.refresh)
+        owner.listen(self._session.models_changed, self.refresh)
         for signal in ("inserted", "removed"):
             owner.listen(getattr(owner.session.viewer.layers.events, signal), self.refresh)
         self._fill()
@@ -75,7 +77,8 @@ class SuggestionList(DockPart):
         status, is_open = self._next.job.status, self.button.isChecked()
         self.button.setVisible(self._next.has_choice)
         self.setVisible(self._next.has_choice and (is_open or status.is_active))
-        self.rate.setText("Stop" if status.is_active else "Rate")
+        self.rate.setText(job_words(status, "Rate", "Stop"))
+        self.rate.setEnabled(status.state is not RunState.STOPPING)
         self.line.setText(self._sentence())
         self.line.setVisible(bool(self.line.text()))
         self.list.setVisible(is_open and bool(self._next.advice))
@@ -88,7 +91,8 @@ class SuggestionList(DockPart):
         status = self._next.job.status
         if status.is_active:
             return f"Rating the images: {status.message or 'starting'} ({100 * status.fraction:.0f} %)"
-        return status.error or self._next.notice or ("" if self._next.advice else EMPTY)
+        notices = " ".join(filter(None, (self._next.out_of_date, self._next.notice)))
+        return status.error or notices or ("" if self._next.advice else EMPTY)
 
     def _fill(self) -> None:
         self.list.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, RunState, Saved, StateChanged, StepDone, Validated
+from napari_cupre.model.runs import start_of
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.captions import caption
@@ -87,6 +89,7 @@ class TrainWidget(JobDock):
         for signal in (self.session.annotations_changed, self.session.image_changed):
             self.listen(signal, self._forget_refusal)
         self.listen(self.job.status.events, self._show_status)
+        self.listen(self.job.status.events.state, self._show_resumable)
         self.listen(self.job.received, self._show_event)
         self.listen(self.job.previewed, self.preview.show)
         self._list_images()
@@ -125,6 +128,7 @@ class TrainWidget(JobDock):
         self._make_button(self.job, "Train", "Train on the ticked images", self.train)
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
+        self.resume_button.setEnabled(False)
         self.resume_button.clicked.connect(lambda: self.attempt(self.resume))
         self.live = QCheckBox("Live preview on the image")
         self.live.setToolTip(
@@ -315,13 +319,13 @@ class TrainWidget(JobDock):
         self.naming.setVisible(self.session.keeper.project is None)
 
     def _suggest_name(self, event: Any = None) -> None:
+        """Suggest a free name for a model that is no round; the folder of models may be on a slow drive."""
         image = self.session.image
-        if image is not None and not self.job.status.is_active:
-            self.name.setText(free_name(image.name))
+        if image is not None and not self.job.status.is_active and self.session.keeper.project is None:
+            self._errands.do(partial(free_name, image.name), self.name.setText, lambda error: None)
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
-        self._show_resumable()
         if status.state.is_over:
             self.preview.settle()
             self.curve.setVisible(bool(self.job.curve.steps))  # a refused training has none
@@ -336,9 +340,16 @@ class TrainWidget(JobDock):
         if not self.job.status.error:
             self.message.clear()
 
-    def _show_resumable(self) -> None:
-        is_active = self.job.status.is_active
-        out = None if is_active else resumable(self.job.plan, self.session.rounds.folder)
+    def _show_resumable(self, event: Any = None) -> None:
+        """Look in the background for a training to resume."""
+        if self.job.status.is_active:
+            self._offer_resuming(None)
+            return
+        work = partial(resumable, self.job.plan, self.session.rounds.folder)
+        self._errands.do(work, self._offer_resuming, lambda error: self._offer_resuming(None))
+
+    def _offer_resuming(self, found: Path | None) -> None:
+        out = None if self.job.status.is_active else found
         self.resume_button.setEnabled(out is not None)
         self.resume_button.setToolTip(f"Continue “{out.stem}”" if out else "Continue a stopped training")
 
@@ -368,8 +379,8 @@ class TrainWidget(JobDock):
             "decision": event.result.get("decision"),
             "steps": event.result.get("step"),
         }
-        # a resumed plan does not contain the start, but the engine reports it
-        start = plan.start or event.result.get("parent") or BUNDLED
+        # a resumed plan does not contain the start, and two models may have the name that the engine reports
+        start = plan.start or _start_of(plan.out) or event.result.get("parent") or BUNDLED
         entered = rounds.enter(plan.out, start, verdict)
         if entered is not None:
             self.session.model_added(str(plan.out))
@@ -380,6 +391,14 @@ class TrainWidget(JobDock):
     def _show_curve(self) -> None:
         self.curve.show()
         self.curve.show_curve(self.job.curve)
+
+
+def _start_of(out: Path) -> str:
+    """Return the model that a training started from; "" if its folder does not say."""
+    try:
+        return start_of(out)
+    except InputError:
+        return ""
 
 
 def _use_text(cells: int, images: int, regions: int) -> str:

@@ -18,7 +18,7 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, Notice, Preview, RunState, StateChanged, StepDone, Validated
 from napari_cupre.io.channel_names import as_it_is
 from napari_cupre.model.cards import seen_by
-from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, run_path, start_of
+from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, nothing_learned, run_path, start_of
 from napari_cupre.model.zoo import SUFFIX, user_folder
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
 from napari_cupre.widgets.background import Job
@@ -214,17 +214,26 @@ class TrainingJob(Job):
 
     def _stream(self, plan: TrainingPlan) -> Iterator[Event | None]:
         """Write the training set in the worker thread, then pass on the engine's events."""
+        from napari_cupre.service.protocol import Failed
+
+        is_over = False
         try:
-            request = yield from self._request(plan)
-            yield from self._asking(request)
+            for event in self._asking(plan):
+                is_over |= isinstance(event, Failed) or (
+                    isinstance(event, StateChanged) and event.state.is_over
+                )
+                yield event
         except CupreError:
             discard_unstarted(plan.out)
             raise
         discard_unstarted(plan.out)
+        if self.status.is_asked_to_stop and not is_over:
+            yield StateChanged(RunState.STOPPED, nothing_learned(plan.resume))
 
-    def _asking(self, request: FinetuneRequest) -> Iterator[Event | None]:
+    def _asking(self, plan: TrainingPlan) -> Iterator[Event | None]:
         """Start the training in the engine once its present job has ended."""
-        while self.status.state is not RunState.STOPPING:
+        request = yield from self._request(plan)
+        while not self.status.is_asked_to_stop:
             try:
                 for event in self._turn.events(self._engine, request):
                     if (fault := self._send_view()) is not None:
@@ -265,12 +274,16 @@ class TrainingJob(Job):
         writer = ShotWriter(run_path(plan.out) / SHOTS)
         images, has_cells = 0, False
         for shot in plan.shots():
+            if self.status.is_asked_to_stop:
+                return ""
             writer.add(shot)
             images, has_cells = images + 1, has_cells or bool(shot.labels.any())
             yield None
         check_annotated(images, has_cells)
         refused: list[str] = []
         for shot in plan.unlabelled(refused.append):
+            if self.status.is_asked_to_stop:
+                return ""
             writer.add(shot)
             yield None
         yield from map(Notice, refused)
@@ -282,6 +295,8 @@ class TrainingJob(Job):
 
         found: dict[str, str] = {}
         for shot in plan.shots():
+            if self.status.is_asked_to_stop:
+                break
             found |= digests([shot])
             yield None
         return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cupre.errors import InputError
 from napari_cupre.model.runs import run_path
+from napari_cupre.model.zoo import user_path
 from napari_cupre.project import rounds
 from napari_cupre.project.document import Round
 from napari_cupre.project.project import Project
@@ -149,10 +150,16 @@ class TrainingRounds(SessionPart):
         if number is None or any(each.number == number for each in project.document.rounds):
             return None
         later, project.document.next_round = project.document.next_round, number
-        entered = rounds.add_round(project, self.name_of(start), verdict)
+        entered = rounds.add_round(project, self._parent(start), verdict)
         project.document.next_round = max(later, number + 1)
         self._session.keeper.touch()
         return entered
+
+    def _parent(self, start: str) -> str:
+        """Return how a round names the model it started from, so that no other can be meant."""
+        start = str(self.where_now(start) or start)
+        is_own = rounds.is_round_name(start) and user_path(start).is_file()
+        return str(user_path(start)) if is_own else self.name_of(start)
 
     def name_of(self, value: str) -> str:
         """Return the user's name for a model: "v2" for a round, else its name."""
@@ -186,7 +193,7 @@ def _number(out: Path) -> int | None:
 
 def _tooltip(entry: Round) -> str:
     learned = f"{counted(entry.cells, 'cell')} of {counted(entry.images, 'image')}"
-    lines = [f"Trained on {learned}, from {entry.parent}"]
+    lines = [f"Trained on {learned}, from {entry.parent_title}"]
     if words := entry.verdict.get("words"):
         lines.append(str(words))
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,6 +58,7 @@ class WhatNext(SessionPart):
         self.job.received.connect(self._take)
         self.advice: list[Advice] = []
         self.notice = ""
+        self._asked_for = self._rated_for = self._present()
         self._goal: Advice | None = None
         self._visited: list[Advice] = []
         # napari resets the view after showing the image; only then can we move it
@@ -75,6 +77,25 @@ class WhatNext(SessionPart):
         return (project is not None and len(project.images) > 1) or len(self._session.images()) > 1
 
     # --- rating -----------------------------------------------------------------------------------
+
+    def _present(self) -> tuple[str, tuple[int, ...] | None, bool]:
+        """Return what images would be rated for now: the model's name, the channels, if it is a round."""
+        rounds, model = self._session.rounds, self._session.model
+        return rounds.name_of(model), self._session.channels.chosen, rounds.is_round(Path(model))
+
+    @property
+    def sees_otherwise(self) -> bool:
+        """Whether the images were rated by other channels than those used now."""
+        return bool(self.advice) and self._rated_for[1] != self._present()[1]
+
+    @property
+    def out_of_date(self) -> str:
+        """Why the images should be rated again; "" if nothing has changed."""
+        if self.sees_otherwise:
+            return "Other channels are used since these images were rated: press Rate."
+        if self.advice and self._rated_for != self._present():
+            return f'These images were rated for the model "{self._rated_for[0]}": press Rate.'
+        return ""
 
     def rate(self) -> None:
         """Rate the images of the queue.
@@ -107,6 +128,7 @@ class WhatNext(SessionPart):
         }
         folder = "" if project is None else str(project.folder)
         device, channels = read_preferences().device, session.channels.chosen
+        self._asked_for = self._present()
         request = RateRequest(session.model, folder, files, device, channels=channels)
         self.job.start(self._stream, request)
 
@@ -128,7 +150,7 @@ class WhatNext(SessionPart):
         from napari_cupre.service.beside import Rated
 
         if isinstance(event, Rated):
-            self.notice = event.notice
+            self.notice, self._rated_for = event.notice, self._asked_for
             self.advice = [
                 Advice(name, _box(part), reason, picture)
                 for name, part, reason, picture in zip(
@@ -185,7 +207,12 @@ class WhatNext(SessionPart):
         queue.changed.emit()
 
     def best(self) -> Advice | None:
-        """Return the best advice about another image that is still not annotated."""
+        """Return the best advice about another image that is still not annotated; None if it is out of date.
+
+        Advice for the model before the last is better than none.
+        """
+        if self.sees_otherwise:
+            return None
         queue = self._session.queue
         items = {item.name: item for item in queue.items()}
         at = queue.position()

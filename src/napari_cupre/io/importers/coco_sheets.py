@@ -11,7 +11,7 @@ from napari_cupre.io.file_names import unique_stems
 from napari_cupre.io.importers.accounts import BOX, CROWD, HIDDEN, OUTSIDE, SMALL, Account
 from napari_cupre.io.importers.frames import Frame
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
-from napari_cupre.io.importers.turning import labels_as_stored, turned_words
+from napari_cupre.io.importers.turning import labels_as_stored, turned_words, unsure_words
 
 
 def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[Sheet]:
@@ -66,4 +66,6 @@ def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listene
     labels = labels_as_stored(painted.labels, frame.plane_shape, frame.path)
     if labels is not painted.labels:
         listeners.note(turned_words(frame.path, index.path))
+    elif unsure := unsure_words(frame.plane_shape, frame.path, index.path):
+        listeners.note(unsure)
     return Result(labels, frame)

@@ -43,6 +43,27 @@ def turned_words(picture: Path | None, annotation: Path) -> str:
     )
 
 
+def unsure_words(size: tuple[int, int], picture: Path | None, annotation: Path) -> str:
+    """Say that nobody can tell whether outlines were drawn on the turned photograph; "" where one can.
+
+    Parameters
+    ----------
+    size : tuple[int, int]
+        Rows and columns of the picture as stored, which are those that the annotation names.
+    picture, annotation : Path or None, Path
+        Their files.
+    """
+    orientation = orientation_of(picture)
+    if picture is None or orientation == UPRIGHT or (orientation > 4 and size[0] != size[1]):
+        return ""
+    return (
+        f'"{picture.name}" is a photograph that is turned or mirrored when it is shown, and '
+        f'"{annotation.name}" does not tell whether its outlines were drawn on it like that: '
+        "they are taken as drawn on the stored pixels, so look whether they lie on the cells, "
+        "and save the photograph upright if not."
+    )
+
+
 def shown_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Return the rows and columns of a picture once it is turned."""
     return (size[1], size[0]) if orientation > 4 else size

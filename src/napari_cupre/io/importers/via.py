@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_cupre.io.importers.accounts import BOX, DAMAGED, LINE, NO_AREA, POINT, Account, Reason
 from napari_cupre.io.importers.shapes import Shape, ellipse_ring
+from napari_cupre.io.importers.via3 import is_via3, via3_regions
 
 _IMAGES = "_via_img_metadata"
 _NO_AREAS: dict[str, Reason] = {"point": POINT, "polyline": LINE, "line": LINE, "rect": BOX}
@@ -24,7 +25,9 @@ class ViaImage:
 
 
 def is_via(document: Any) -> bool:
-    """Whether a JSON document is a project of VIA 1 or 2, or its exported annotations."""
+    """Whether a JSON document is a project of VIA, or the annotations exported from VIA 1 or 2."""
+    if is_via3(document):
+        return True
     return isinstance(document, dict) and (_IMAGES in document or any(map(_is_entry, document.values())))
 
 
@@ -34,6 +37,8 @@ def _is_entry(value: Any) -> bool:
 
 def via_images(document: dict[str, Any]) -> list[ViaImage]:
     """Return the images of a document, also those without a region."""
+    if is_via3(document):
+        return [ViaImage(name, regions) for name, regions in via3_regions(document).items()]
     listed = document.get(_IMAGES, document)
     return list(_images(listed)) if isinstance(listed, dict) else []
 
