@@ -1,19 +1,22 @@
 """A folder of small images: what each costs beyond the network.
 
-Run: python benchmarks/many_files.py [--model cupre] [--files 1000] [--side 256]
+Run: python benchmarks/many_files.py [--model cupre] [--files 1000] [--side 256] [--engine torch]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 from measure import fluorescence_field, machine
 
-from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.graph_network import GraphNetwork
+from napari_cupre.prediction.engine_choice import ONNX, TORCH, VARIABLE
 from napari_cupre.prediction.file_runs import predict_files
 from napari_cupre.prediction.onefile import FileJob, ready_detector
 from napari_cupre.prediction.predict_options import PredictOptions
@@ -25,10 +28,13 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=1000)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--format", default="tif")
+    parser.add_argument("--engine", choices=(TORCH, ONNX), default=TORCH)
     args = parser.parse_args()
+    os.environ[VARIABLE] = args.engine
     image, _, diameter = fluorescence_field()
     network = [0.0, 0.0]
-    detect = CellRCNN.detect
+    computing: Any = GraphNetwork if args.engine == ONNX else _torch_network()
+    detect = computing.detect
 
     def timed(self, *inputs, **more):  # type: ignore[no-untyped-def]
         wall, cpu = time.perf_counter(), time.process_time()
@@ -38,7 +44,7 @@ def main() -> None:
             network[0] += time.perf_counter() - wall
             network[1] += time.process_time() - cpu
 
-    CellRCNN.detect = timed  # type: ignore[method-assign]
+    computing.detect = timed  # type: ignore[method-assign]
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         paths = []
@@ -53,6 +59,7 @@ def main() -> None:
             tuple(args.format.split(",")),
             PredictOptions(diameter=diameter),
             device="cpu",
+            engine=args.engine,
         )
         ready_detector(job)
         wall, cpu = time.perf_counter(), time.process_time()
@@ -63,6 +70,12 @@ def main() -> None:
     beyond = f"{per * (wall - network[0]):.1f} ms wall, {per * (cpu - network[1]):.1f} ms cpu"
     print(f"{args.files} files of {args.side} px as {args.format}: {per * wall:.1f} ms wall each")
     print(f"network {per * network[0]:.1f} ms wall, {per * network[1]:.1f} ms cpu; beyond it {beyond}")
+
+
+def _torch_network() -> Any:
+    from napari_cupre.model.network import CellRCNN  # it imports torch, which ONNX does not need
+
+    return CellRCNN
 
 
 if __name__ == "__main__":

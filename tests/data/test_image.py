@@ -229,6 +229,16 @@ def test_all_types_agree(dtype):
     np.testing.assert_allclose(normalise(plane.astype(dtype)), normalise(plane), atol=1e-6)
 
 
+def test_the_channels_of_a_grey_view_are_one_in_memory():
+    plane = np.random.default_rng(0).integers(0, 255, (20, 30), np.uint8)
+    stretch = fit_stretch(plane)
+    view = stretch.view(plane)
+    np.testing.assert_array_equal(view, stretch(plane))
+    assert view.strides[2] == 0
+    assert not view.flags.writeable  # a change would show in all three
+    assert stretch(plane).flags.writeable
+
+
 def test_percentiles_become_zero_and_one():
     plane = np.arange(1001, dtype=np.float32).reshape(7, 143)
     result = normalise(plane)[..., 0]

@@ -6,6 +6,7 @@ re-exported here.
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,7 +224,8 @@ def _read(path: Path, axes: str | None, series: str | int | None, partial: bool,
     if is_tiff(path):
         return read_tiff(path, axes, series=series, partial=partial, alone=alone)
     pixels, notices = _read_picture(path, palette_as_colours=True)
-    choose_scenes(_scenes(path), series, path.name)
+    if series is not None:  # else the only one is read
+        choose_scenes(_scenes(path), series, path.name)
     # A picture has rows, columns and perhaps colour samples: there is nothing to guess.
     known = "YXS" if pixels.ndim == 3 else "YX"
     image = CellImage.from_array(pixels, axes or known, name=path.name, path=path)
@@ -280,7 +282,7 @@ def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, 
         pixels = imagecodecs.png_decode(content)
         return (pixels[..., 0] if pixels.shape[-1] == 2 else pixels), ()
     try:
-        with Image.open(path) as picture:
+        with Image.open(io.BytesIO(content)) as picture:
             mode = _plain_mode(picture, palette_as_colours)
             frames = getattr(picture, "n_frames", 1)
             only = (

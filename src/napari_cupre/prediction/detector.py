@@ -156,9 +156,9 @@ class Detector(CellFinder):
     def _resized(self, pieces: Sequence[np.ndarray], factor: float) -> Tensor:
         """Resize pieces of one shape to network px, float32 (B, 3, Y, X); only one channel if grey."""
         channels = 1 if factor != 1 and all(map(is_grey, pieces)) else 3
-        parts = [torch.from_numpy(np.ascontiguousarray(piece[..., :channels])) for piece in pieces]
+        parts = torch.from_numpy(np.stack([piece[..., :channels] for piece in pieces]))
         # (B, Y, X, 3) viewed as (B, 3, Y, X) is in channels-last layout, which suits convolutions.
-        images = resized(torch.stack(parts).permute(0, 3, 1, 2).to(self.device), factor)
+        images = resized(parts.permute(0, 3, 1, 2).to(self.device), factor)
         return images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
     def _tidy_after(self, images: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,7 @@ def stretched(image: np.ndarray, factor: float) -> np.ndarray:
     return np.ascontiguousarray(padded)
 
 
+@lru_cache(maxsize=8)  # all images of a folder have mostly the same size, and so have the tiles of a slide
 def _interpolation(length: int, size: int, factor: float) -> csr_array:
     """Return the matrix (size, length) of bilinear interpolation, smoothed if it shrinks."""
     if factor > 1 and int(length * factor) == length:

@@ -86,7 +86,7 @@ class PlaneReader:
         self.shape = image.plane_shape
 
     def __call__(self, window: Window, step: int = 1) -> np.ndarray:
-        """Return the pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3).
+        """Return the pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3), read only.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class PlaneReader:
                 f"{window.x0}-{window.x1 - 1}{' at ' + where if where else ''} ({reason_of(error)}): "
                 "the file seems damaged; copy it again."
             ) from error
-        return self._stretch(part)
+        return self._stretch.view(part)
 
     def views(self) -> list[np.ndarray]:
         """Return the views for estimating the diameter: the whole plane, or the liveliest of nine windows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -62,19 +63,32 @@ class PlaneCells:
         Position along T and Z, empty for an image of one plane.
     labels : numpy.ndarray
         int32 (Y, X).
-    ids : numpy.ndarray
-        int64 (N,), the label values, rising.
-    rows : numpy.ndarray
-        int64 (N,), the row of each in `instances`; -1 for cells that the prediction does not have.
     instances : PredictedInstances or None
         The prediction, None if there is only the label image.
     """
 
     index: PlaneIndex
     labels: np.ndarray
-    ids: np.ndarray
-    rows: np.ndarray
     instances: PredictedInstances | None
+
+    @cached_property
+    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `_cells_of`; found when a format asks for cells, since a label TIFF needs none."""
+        return _cells_of(self.labels)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Return the label values, int64 (N,), rising."""
+        return self._cells[0]
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Return the row of each id in `instances`, int64 (N,); -1 for cells that the prediction lacks."""
+        ids, first = self._cells
+        if self.instances is None:
+            return np.full(len(ids), -1, np.int64)
+        # Taken from the pixels, since linked planes have other values than the prediction's own.
+        return np.asarray(self.instances.labels).ravel()[first].astype(np.int64) - 1
 
     @property
     def scores(self) -> list[float | None]:
@@ -203,17 +217,8 @@ def collect(
             plane = as_labels(instances.labels, name)
         else:
             continue
-        planes.append(_plane(dict(zip(axes, position)), plane, instances))
+        planes.append(PlaneCells(dict(zip(axes, position)), plane, instances))
     return OutputCells(name, axes, shape, planes, tuple(class_names), image, is_partial)
-
-
-def _plane(index: PlaneIndex, labels: np.ndarray, instances: PredictedInstances | None) -> PlaneCells:
-    ids, first = _cells_of(labels)
-    rows = np.full(len(ids), -1, np.int64)
-    if instances is not None:
-        # Taken from the pixels, since linked planes have other values than the prediction's own.
-        rows = np.asarray(instances.labels).ravel()[first].astype(np.int64) - 1
-    return PlaneCells(index, labels, ids, rows, instances)
 
 
 def _cells_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
