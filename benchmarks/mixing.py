@@ -123,10 +123,11 @@ def table(rows: list[dict[str, str]]) -> str:
     shares = ["0.0", *map(str, SHARES)]
     cases: dict[tuple[str, ...], dict[str, float]] = {}
     skills: dict[tuple[str, ...], float] = {}
+    taught: dict[tuple[str, ...], int] = {}
     for row in rows:
         key = tuple(row[name] for name in KEY)
         cases.setdefault(key, {})[row["share"]] = float(row["ap50"])
-        skills[key] = float(row["skill"])
+        skills[key], taught[key] = float(row["skill"]), int(row["cells"]) - int(row["held"])
     whole = {key: mixes for key, mixes in cases.items() if set(shares) <= set(mixes)}
     lines = [f"| the start finds | trainings | {' | '.join(shares)} | the rule |", "|---" * 7 + "|"]
     parts = (("less", 0.0, UNKNOWN), ("between", UNKNOWN, KNOWN), ("most", KNOWN, 1.01), ("all", 0.0, 1.01))
@@ -134,7 +135,7 @@ def table(rows: list[dict[str, str]]) -> str:
         group = [key for key in whole if low <= skills[key] < high]
         if group:
             means = [np.mean([whole[key][share] for key in group]) for share in shares]
-            ruled = np.mean([_between(whole[key], usual_share(skills[key])) for key in group])
+            ruled = np.mean([_between(whole[key], usual_share(skills[key], taught[key])) for key in group])
             figures = " | ".join(f"{each:.3f}" for each in (*means, ruled))
             lines.append(f"| {name} | {len(group)} | {figures} |")
     return "\n".join(lines)

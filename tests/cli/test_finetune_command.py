@@ -337,9 +337,6 @@ def test_a_folder_without_other_images_is_refused(
     assert not (tmp_path / "new.safetensors").exists()
 
 
-
-
-
 def test_an_interruption_before_the_first_step_leaves_nothing_behind(
     finetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,21 +402,3 @@ def test_a_resumed_training_takes_the_channels_of_its_start(
     ran = command(*given, 2, "--resume")
     assert ran.code == 0
     assert "annotation" not in ran.err, "it is the same"
-
-
-def test_an_interruption_before_the_first_step_leaves_nothing_behind(
-    finetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from napari_cupre.finetuning.finetune_run import FinetuneRun
-
-    begin = FinetuneRun.events
-
-    def interrupted(run: FinetuneRun) -> Any:
-        signal.raise_signal(signal.SIGINT)
-        return begin(run)
-
-    monkeypatch.setattr(FinetuneRun, "events", interrupted)
-    ran = finetune()
-    assert ran.code == 130
-    assert "Stopped before the first step" in ran.err
-    assert not list(tmp_path.glob("new.*"))

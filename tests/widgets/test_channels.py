@@ -215,3 +215,29 @@ def test_a_model_is_given_the_channels_it_learned_from(
     predict.button.click()
     qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
     assert script.options[-1]["channels"] == (0, 1, 2)
+
+
+def test_the_entry_under_the_mouse_is_ticked_and_none_where_there_is_none(
+    no_engine: None, workbench: Any, qtbot: Any
+) -> None:
+    from qtpy.QtCore import QPoint, Qt
+
+    session, row = workbench.annotate.session, workbench.annotate.channels
+    session.image = workbench.viewer.add_image(five_channels(), axis_labels=["c", "y", "x"])
+    row.menu.popup(row.button.mapToGlobal(row.button.rect().bottomLeft()))
+    first, last = row.menu.actions()[0], row.menu.actions()[4]
+
+    def release(place: QPoint) -> None:
+        qtbot.mouseRelease(row.menu, Qt.MouseButton.LeftButton, pos=place)
+
+    row.menu.setActiveAction(first)
+    release(row.menu.actionGeometry(last).center())
+    assert session.channels.chosen is None, "three are ticked, so it is disabled"
+    assert row.menu.isVisible()
+    row.menu.setActiveAction(last)
+    release(row.menu.actionGeometry(first).center())
+    assert session.channels.chosen == (1, 2)
+    row.menu.setActiveAction(last)
+    release(QPoint(-20, -20))
+    assert session.channels.chosen == (1, 2)
+    row.menu.close()

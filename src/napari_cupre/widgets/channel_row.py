@@ -120,11 +120,11 @@ class _OpenMenu(QMenu):
 
     def mouseReleaseEvent(self, event: Any) -> None:
         """Tick a channel without closing the list."""
-        action = self.activeAction()
-        if action is not None and action.isEnabled():
-            action.trigger()
-        else:
+        action = self.actionAt(event.position().toPoint())
+        if action is None:
             super().mouseReleaseEvent(event)
+        elif action.isEnabled():
+            action.trigger()
 
 
 def words_of(chosen: tuple[int, ...] | None, count: int, names: tuple[str, ...] = ()) -> str:
