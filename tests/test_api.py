@@ -108,6 +108,10 @@ def test_a_model_is_given_the_channels_it_learned_from(model: Model) -> None:
     alone = cupre.predict(model, image, score=0.0)
     found = cupre.predict(own, stack, score=0.0)
     np.testing.assert_array_equal(found.labels, alone.labels)
+    array, box = np.stack([image, image.T], axis=-1), [[8.0, 10.0, 24.0, 26.0]]
+    last = model.copy(training={"channels": [1]})
+    one, other = (cupre.outline(each, array, boxes=box) for each in (model, last))
+    np.testing.assert_array_equal(one.scores, other.scores, "the owner of an array chose its channels")
     stack.channels = (3,)
     trained = cupre.finetune(model, [stack], [labels], steps=1)
     assert trained.info.training["channels"] == [3]

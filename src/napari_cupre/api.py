@@ -267,7 +267,9 @@ def _reader(image: Any, model: Model) -> PlaneReader:
 
             image = da.from_array(image, chunks=getattr(image, "chunks", "auto"))
         image = CellImage.from_array(image, "YX" if image.ndim == 2 else "YXS" if colours else "YXC")
-    return PlaneReader(_seen(model).on(image), _only_plane(image))
+    else:  # an array has the channels that its owner chose, as for `predict`
+        image = _seen(model).on(image)
+    return PlaneReader(image, _only_plane(image))
 
 
 def _only_plane(image: CellImage) -> PlaneIndex:
