@@ -162,7 +162,7 @@ class Suggestion:
         elif self.unlike <= ALIKE:
             said.append("much like an annotated image")
         if self.alike:
-            said.append(f"like {counted(self.alike, 'other')}")
+            said.append(f"looks like {counted(self.alike, 'other')}")
         return ", ".join(said)
 
 

@@ -118,5 +118,5 @@ def words_of_mix(share: float, start: str) -> str:
         return ""
     return (
         f"The new model is a mix that forgets less than the training alone: {100 * share:.0f} % trained, "
-        f'{100 - round(100 * share)} % "{start}". With more cells that "{start}" misses, more of it is new.'
+        f'{100 - round(100 * share)} % "{start}". The more cells "{start}" misses, the more is kept.'
     )
