@@ -104,6 +104,14 @@ def keep_on_screen(window: QMainWindow) -> None:
     )
 
 
+def to_front(widget: QWidget) -> None:
+    """Bring the dock that contains a widget to the front."""
+    dock = dock_of(widget)
+    if dock is not None:
+        dock.show()
+        dock.raise_()
+
+
 def dock_of(widget: QWidget) -> QDockWidget | None:
     """Return the dock that contains a widget."""
     parent = widget.parentWidget()
