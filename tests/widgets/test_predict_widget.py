@@ -228,13 +228,11 @@ def test_the_number_found_is_that_of_the_guesses_to_be_seen(
     cells = widget.session.cells_of(viewer.layers["field"])
     cells.do(lambda now: accept(now, [1]))
     run(widget, qtbot)
-    assert widget.result.text == "Found 1 new cell in 1 image. 1 more is checked or edited already."
+    assert widget.result.text == "Found 1 new cell in 1 image. 1 more lies on your own cells."
     widget.score.setValue(80)
     run(widget, qtbot)
     hidden = "1 less certain one is hidden."
-    assert (
-        widget.result.text == f"Found 0 new cells in 1 image. 1 more is checked or edited already. {hidden}"
-    )
+    assert widget.result.text == f"Found 0 new cells in 1 image. 1 more lies on your own cells. {hidden}"
 
 
 def test_what_is_odd_about_an_image_is_said(
@@ -356,8 +354,8 @@ def test_cancel_keeps_what_was_found(
 def test_no_image_and_no_model(viewer: Any, prediction: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_cupre.widgets.model_list.list_models", lambda: [])
     widget = PredictWidget(viewer)
-    widget.button.click()
-    assert "no image" in widget.message.text
+    assert not widget.button.isEnabled()
+    assert "Open an image" in widget.first.text()
     viewer.add_image(np.ones((20, 20)))
     widget.button.click()
     assert "no model" in widget.message.text

@@ -46,7 +46,8 @@ from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
 MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, Alt-click to merge it with the last cell."
-OPEN_IMAGE = "Open an image first: drag a file into the window, or File > Open Sample."
+"""Not told while a tool or a brush is in hand: then a click draws."""
+OPEN_IMAGE = "Open an image first: drag a file into the window, press +, or choose File > Open Sample."
 NO_CELLS = "No cells yet."
 CHOOSE_IMAGE = "No image is visible: choose one at the top."
 HAND_TOLD = {
@@ -93,6 +94,7 @@ class AnnotateWidget(SessionWidget):
         self._lay_out()
         self.session.shortcuts.offer("brush", lambda: self._take_or_leave("paint"))
         self.listen(self.session.shortcuts.changed, self._show_keys)
+        self.listen(self.session.tools.changed, self._show_keys)
         self._show_keys()
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
@@ -178,7 +180,8 @@ class AnnotateWidget(SessionWidget):
         """Show the current keys in the texts; a user can change them in napari's shortcuts dialog."""
         self.next_cell.setText(with_key("Brush", "brush"))
         told = [f"{key_of(name)}: {text}." for name, text in KEYS_TOLD.items() if key_of(name)]
-        self.hint.setText(f"{MOUSE_TOLD} {' '.join(told)} Ctrl-Z: undo.")
+        is_free = self.session.tools.tool is None and not self._in_hand()
+        self.hint.setText(" ".join([*([MOUSE_TOLD] if is_free else []), *told, "Ctrl-Z: undo."]))
 
     # --- actions of the buttons ------------------------------------------------------------------
 
@@ -254,7 +257,7 @@ class AnnotateWidget(SessionWidget):
             self.cells.reset_choices()
             cells = None if annotation is None else annotation.cells
             self.cells.value = cells if cells in self.cells.choices else None
-        for button in (self.next_cell, self.background, self.region, self.all_marked):
+        for button in (self.next_cell, self.background, self.region, self.all_marked, self.import_button):
             button.setEnabled(image is not None)
         for labels in {annotation.cells for annotation in session.annotated()}:
             self._follow(labels)
@@ -288,6 +291,7 @@ class AnnotateWidget(SessionWidget):
         for name, (button, _) in self._hands.items():
             button.setChecked(name == hand)
         self.tool_row.tell_of_brush(HAND_TOLD.get(hand, ""))
+        self._show_keys()
 
     def _offer_choice(self) -> None:
         """Show the list of images if several are visible at once; otherwise the queue names the image."""
