@@ -45,7 +45,7 @@ from napari_cupre.widgets.suggestion_list import SuggestionList
 from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
-MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, Alt-click to merge it with the last cell."
+MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, {merge} to merge it with the last cell."
 """Not told while a tool or a brush is in hand: then a click draws."""
 OPEN_IMAGE = "Open an image first: drag a file into the window, press +, or choose File > Open Sample."
 NO_CELLS = "No cells yet."
@@ -61,7 +61,6 @@ KEYS_TOLD = {
     "accept": "accept it",
     "reject": "reject it",
     "accept_all": "accept all in view",
-    "merge": "merge the cell under the mouse with the last one",
 }
 
 
@@ -88,7 +87,7 @@ class AnnotateWidget(SessionWidget):
         self.advice = MessageLine()
         self.question = QuestionLine()
         self.questioner = Questioner(self.session, self, self.attempt, self._ask)
-        self._fault = ""
+        self._fault = self._hand = ""
         self._followed: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._watched: weakref.WeakSet[Labels | Shapes] = weakref.WeakSet()
         self._lay_out()
@@ -134,10 +133,10 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.advice)
         column.addWidget(self.message)
         self.listen(self.session.model_watch.lost, self.message.show_notice)
-        column.addWidget(self.hint)
         column.addStretch(1)
         self.save_line = SaveLine(self)
         column.addWidget(self.save_line)
+        column.addWidget(self.hint)  # last: what is only told may be below the edge of a low window
 
     def _tools(self) -> QWidget:
         self.next_cell = push_button(
@@ -180,8 +179,10 @@ class AnnotateWidget(SessionWidget):
         """Show the current keys in the texts; a user can change them in napari's shortcuts dialog."""
         self.next_cell.setText(with_key("Brush", "brush"))
         told = [f"{key_of(name)}: {text}." for name, text in KEYS_TOLD.items() if key_of(name)]
-        is_free = self.session.tools.tool is None and not self._in_hand()
-        self.hint.setText(" ".join([*([MOUSE_TOLD] if is_free else []), *told, "Ctrl-Z: undo."]))
+        is_free = self.session.tools.tool is None and not self._hand
+        merge = " or ".join(filter(None, ("Alt-click", key_of("merge"))))
+        mouse = [MOUSE_TOLD.format(merge=merge)] if is_free else []
+        self.hint.setText(" ".join([*mouse, *told, "Ctrl-Z: undo."]))
 
     # --- actions of the buttons ------------------------------------------------------------------
 
@@ -287,7 +288,7 @@ class AnnotateWidget(SessionWidget):
         if isinstance(active, Labels | Shapes) and active not in self._watched:
             self._watched.add(active)
             self.listen(active.events.mode, self._show_hand)
-        hand = self._in_hand()
+        self._hand = hand = self._in_hand()
         for name, (button, _) in self._hands.items():
             button.setChecked(name == hand)
         self.tool_row.tell_of_brush(HAND_TOLD.get(hand, ""))
