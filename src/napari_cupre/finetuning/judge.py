@@ -128,7 +128,9 @@ class Judge:
         return total / max(len(self.windows), 1)
 
 
-def is_as_good(judgement: Judgement, history: list[dict[str, Any]], scratch: bool) -> bool:
+def is_as_good(
+    judgement: Judgement, history: list[dict[str, Any]], scratch: bool, chance: float = 0.0
+) -> bool:
     """Whether to prefer later weights to the best earlier ones.
 
     Later weights have seen more, so they lose only by a difference that the number of held-out cells cannot
@@ -140,10 +142,12 @@ def is_as_good(judgement: Judgement, history: list[dict[str, Any]], scratch: boo
         The figures of the earlier judgements, see `in_words`.
     scratch : bool
         The start were random weights.
+    chance : float, optional
+        By how much a training that helps may be behind the start, see `mixing.down_to_chance`.
     """
     scores = [(entry["ap50"] + entry["ap"]) / 2 for entry in history]
     least = max(scores) - judgement.uncertainty
-    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * judgement.uncertainty)
+    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * judgement.uncertainty, chance)
     return judgement.score >= (least if scratch else max(least, floor))
 
 
