@@ -79,7 +79,7 @@ def sharpened(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray) -> np.nda
     """
     if not len(masks):
         return masks
-    channels = image[..., :1] if is_grey(image) else image
+    channels = np.ascontiguousarray(image[..., :1] if is_grey(image) else image)
     moved = np.empty_like(masks)
     for first in range(0, len(masks), SHARPENED_AT_ONCE):
         rows = slice(first, first + SHARPENED_AT_ONCE)
