@@ -161,7 +161,7 @@ def test_auto_leaves_the_diameter_to_the_model(
 def test_auto_shows_all_and_leaves_the_certainty_at_what_is_usual(widget: PredictWidget, qtbot: Any) -> None:
     run(widget, qtbot)
     cells = widget.session.make_cells(widget.session.image)
-    assert cells.certainty == pytest.approx(0.5), "or Find cells in Annotate would show what nobody believes"
+    assert cells.certainty == pytest.approx(0.4), "or Find cells in Annotate would show what nobody believes"
     widget.score.setValue(80)
     run(widget, qtbot)
     assert cells.certainty == pytest.approx(0.8)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_cupre.data.labels import USUAL_SCORE
 from napari_cupre.data.shot import Shot
 from napari_cupre.evaluation.decision import ENOUGH_CELLS, Decision, Finds, decide, tally, too_few
 from napari_cupre.evaluation.matching import Match, match_instances
@@ -246,7 +247,7 @@ def segment(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None) -> 
     """Return the label image, int32 (Y, X), of one window (Y, X, 3) at network scale."""
     device = next(network.parameters()).device
     with autocast(device, dtype):
-        found = network.detect(to_batch([image], device), score=0.5)[0]
+        found = network.detect(to_batch([image], device), score=USUAL_SCORE)[0]
     boxes = found.boxes.numpy()
     masks = sharpened(image, boxes, found.masks.numpy())  # as in prediction
     return paint_masks(boxes, masks, found.scores.numpy(), image.shape[:2])
