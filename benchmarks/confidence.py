@@ -1,12 +1,14 @@
-"""Which confidence to ask of a cell after a training: AP50 by minimum score, and what the annotation says.
+"""Which score to ask of a cell: AP50 by minimum score, with and without a training.
 
-    python benchmarks/confidence.py --kinds histology fly_embryos --seeds 0 1 --out confidence.csv
-    python benchmarks/confidence.py --table --out confidence.csv
+    python benchmarks/confidence.py --model cupre --amounts none --kinds histology fly_embryos --out scores.csv
+    python benchmarks/confidence.py --amounts fields images --kinds histology --seeds 0 1 --out scores.csv
+    python benchmarks/confidence.py --table --out scores.csv
 
-Each training takes --minutes of CPU time (see `mixing.py` for what is annotated). Its start and its result
-then find cells in the annotated images and in --tests others. A row holds, for each minimum score, the cells
-found, invented and missed in the annotated regions, and the AP50 of the test images; the score "own" is the
-one that is used if nobody chooses. Rows that --out holds already are not run again.
+`none` looks at images outside the test part with the model as it is. Otherwise each training takes --minutes
+of CPU time (see `mixing.py` for what is annotated), and its start and its result find cells in the annotated
+images and in --tests others. A row holds, for each minimum score, the cells found, invented and missed in
+the annotated regions, and the AP50 of the tested images; the score "own" is the one that is used if nobody
+chooses. Rows that --out holds already are not run again.
 """
 
 from __future__ import annotations
@@ -22,6 +24,18 @@ from mixing import AMOUNTS, KEY, shot_of
 from rows import Row, append_row, read_rows, rows_of, simulation_parser
 
 SCORES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+ALONE = {
+    "fluorescence": 36,
+    "histology": 24,
+    "fly_embryos": 12,
+    "phase_contrast_t98g": 6,
+    "sem_powder": 6,
+    "sem_spheroidite": 6,
+    "tem_nanoparticles": 12,
+    "em_neurites": 5,
+}
+"""Images of each kind that are looked at without a training."""
+
 FIELDS = [*KEY, "who", "cells", "skill", "diameter", "score", "found", "invented", "missed", "ap50"]
 
 
@@ -37,18 +51,37 @@ def main() -> None:
         case = dict(zip(KEY, (options.model, options.part, kind, amount, seed, options.minutes)))
         if rows_of(options.out, case):
             continue
-        for row in scores(case, *parts(kind, options.part, options.tests)):
+        if amount == "none":
+            rows = alone(case)
+        else:
+            rows = scores(case, *parts(kind, options.part, options.tests))
+        for row in rows:
             append_row(options.out, case | row, FIELDS)
         print(case, flush=True)
 
 
 def parse() -> argparse.Namespace:
     parser = simulation_parser(__doc__)
-    parser.add_argument("--amounts", nargs="+", default=["fields", "images"], choices=AMOUNTS)
+    parser.add_argument("--amounts", nargs="+", default=["none"], choices=["none", *AMOUNTS])
     parser.add_argument("--minutes", type=float, default=0.5, help="of CPU time, of each training")
     parser.add_argument("--tests", type=int, default=6, help="images that are tested on")
     parser.add_argument("--table", action="store_true", help="only print what --out says")
     return parser.parse_args()
+
+
+def alone(case: Row) -> list[Row]:
+    """Look at every score with a model as it is."""
+    from napari_cupre.model.zoo import open_model
+
+    kind = str(case["kind"])
+    pool, _ = parts(kind, "test", 1)
+    stems = np.random.default_rng(7).permutation(pool)[: ALONE[kind]]
+    model = open_model(str(case["model"]), "cpu")
+    tested = [counts(model, *read(str(stem), kind)) for stem in stems]
+    return [
+        {"who": "start", "score": score, "ap50": f"{np.mean([share(*each[at]) for each in tested]):.4f}"}
+        for at, score in enumerate((*SCORES, "own"))
+    ]
 
 
 def scores(case: Row, pool: list[str], tests: list[str]) -> list[Row]:
@@ -107,16 +140,20 @@ def share(found: int, invented: int, missed: int) -> float:
 
 
 def table(rows: list[dict[str, str]]) -> str:
-    """AP50 at each score, by kind, of the trained models."""
-    lines = ["| kind | trainings | " + " | ".join(map(str, (*SCORES, "own"))) + " |", "|---" * 11 + "|"]
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        mine = [row for row in rows if row["kind"] == kind and row["who"] == "trained"]
+    """AP50 at each score: of each model as it is and of the trainings, by kind."""
+    lines = ["| model | kind | cases | " + " | ".join(map(str, (*SCORES, "own"))) + " |", "|---" * 12 + "|"]
+    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        if row["amount"] == "none" or row["who"] == "trained":
+            model = row["model"] if row["amount"] == "none" else f"trained from {row['model']}"
+            groups.setdefault((model, row["kind"]), []).append(row)
+    for (model, kind), mine in groups.items():
         means = [
-            np.mean([float(r["ap50"]) for r in mine if r["score"] == str(s)]) for s in (*SCORES, "own")
+            np.mean([float(row["ap50"]) for row in mine if row["score"] == str(score)])
+            for score in (*SCORES, "own")
         ]
-        lines.append(
-            f"| {kind} | {len(mine) // len(means)} | " + " | ".join(f"{each:.3f}" for each in means) + " |"
-        )
+        figures = " | ".join(f"{each:.3f}" for each in means)
+        lines.append(f"| {model} | {kind} | {len(mine) // len(means)} | {figures} |")
     return "\n".join(lines)
 
 
