@@ -1,6 +1,6 @@
 """Which score to ask of a cell: AP50 by minimum score, with and without a training.
 
-    python benchmarks/confidence.py --model cupre --amounts none --kinds histology fly_embryos --out scores.csv
+    python benchmarks/confidence.py --model cupre --amounts none --kinds histology --out scores.csv
     python benchmarks/confidence.py --amounts fields images --kinds histology --seeds 0 1 --out scores.csv
     python benchmarks/confidence.py --table --out scores.csv
 
