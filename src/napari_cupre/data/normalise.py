@@ -241,7 +241,7 @@ def is_grey(image: np.ndarray) -> bool:
     return all(bool((image[..., channel] == image[..., 0]).all()) for channel in (1, 2))
 
 
-def compact(image: np.ndarray) -> np.ndarray:
+def grey_view(image: np.ndarray) -> np.ndarray:
     """Return a grey image (Y, X, 3) with its three channels as one in memory, read only; others as they are.
 
     See `Stretch.view`.

@@ -117,10 +117,9 @@ def choose(
 ) -> Choice:
     """Choose the user's diameter, else the model's unless `pieces` show another, else the one seen.
 
-    Unless it is given, the score is `USUAL_SCORE`, or `diameter.NOTHING` if the diameter is estimated from an
-    image that may show nothing. If no cell is seen, the diameter is the model's or the network's own. If
-    `pieces` is None (see `must_look`), the model's diameter is marked as doubtful; if it is empty, the
-    diameter stands.
+    If the diameter is estimated from the image, so is the score, unless it is given; otherwise the score is
+    `USUAL_SCORE`. If no cell is seen, the diameter is the model's or the network's own. If `pieces` is None
+    (see `must_look`), the model's diameter is marked as doubtful; if it is empty, the diameter stands.
 
     Raises
     ------
