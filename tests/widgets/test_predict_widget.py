@@ -161,7 +161,7 @@ def test_auto_leaves_the_diameter_to_the_model(
 def test_auto_shows_all_and_leaves_the_certainty_at_what_is_usual(widget: PredictWidget, qtbot: Any) -> None:
     run(widget, qtbot)
     cells = widget.session.make_cells(widget.session.image)
-    assert cells.certainty == pytest.approx(0.5), "or Find cells in Annotate would show what nobody believes"
+    assert cells.certainty == pytest.approx(0.45), "or Find cells in Annotate would show what nobody believes"
     widget.score.setValue(80)
     run(widget, qtbot)
     assert cells.certainty == pytest.approx(0.8)
@@ -423,7 +423,7 @@ def test_the_annotate_dock_finds_on_the_plane_on_show_and_hides_by_the_slider(
     session.set_axes(session.image, "ZYX")
     viewer.dims.set_point(0, 2)
     row = annotate.find_row
-    assert row.slider.value() == 50
+    assert row.slider.value() == 45
     row.button.click()
     qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
     (request,) = prediction.engine.requests

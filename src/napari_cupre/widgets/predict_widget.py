@@ -99,7 +99,7 @@ class PredictWidget(JobDock):
         self.score.setSpecialValueText("auto")
         self.score.setToolTip(
             "Minimum certainty; lower finds more cells and more false positives; "
-            "auto is 50 % or depends on the image"
+            "auto is 45 % or more, depending on the image"
         )
         self.score.setValue(self.preferences.certainty)
 
