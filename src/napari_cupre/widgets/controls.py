@@ -51,6 +51,9 @@ DRAWN_MS = 300
 class SessionWidget(DockedWidget):
     """Base of the dock widgets. Scrolls when the dock is low; `column` takes the content.
 
+    The content enters the dock when that is first shown: Qt would style it anew at each step of the dock
+    into the window, five times in all.
+
     Parameters
     ----------
     napari_viewer : Viewer
@@ -61,17 +64,18 @@ class SessionWidget(DockedWidget):
     ----------
     needs_engine : bool
         Whether to start the engine's process when the widget is shown.
+    content : QWidget
+        All controls.
     """
 
     needs_engine = False
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(Session.of(napari_viewer))
-        body = QWidget()
-        self.column = QVBoxLayout(body)
+        self.content = QWidget()
+        self.column = QVBoxLayout(self.content)
         self.column.setContentsMargins(8, 8, 8, 8)
         self.column.setSpacing(8)
-        self.setWidget(body)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -122,7 +126,9 @@ class SessionWidget(DockedWidget):
         return max(NARROWEST, self.column.minimumSize().width() + reserved)
 
     def showEvent(self, event: Any) -> None:
-        """Watch the window that contains the dock."""
+        """Show the content, and watch the window that contains the dock."""
+        if self.widget() is None:
+            self.setWidget(self.content)
         super().showEvent(event)
         self.session.watch_window(self)
         self.updateGeometry()  # widths that depend on the text are known only now
