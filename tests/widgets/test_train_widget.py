@@ -302,8 +302,12 @@ def test_an_error_is_one_sentence_with_details_on_request(
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     assert widget.message.text == "The engine process ended unexpectedly."
-    assert widget.message.details.isHidden()
-    assert "Traceback" in widget.message.details.toPlainText()
+    details = widget.message.details
+    assert details is not None
+    assert details.text.isHidden()
+    assert "Traceback" in details.text.toPlainText()
+    details.more.click()
+    assert not details.text.isHidden()
     assert widget.curve.isHidden(), "there is nothing to draw"
     training.fails = ""
     widget.button.click()

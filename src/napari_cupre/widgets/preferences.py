@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from npe2 import PluginManager
 
 from napari_cupre.model.zoo import list_models
+from napari_cupre.records import immutable
 
 PLUGIN = "napari-cupre"
 
 
-@dataclass(frozen=True)
+@immutable
 class Preferences:
     """Initial settings of the widgets; the defaults are those of `napari.yaml`.
 
