@@ -186,7 +186,7 @@ class DockPart(QWidget):
     """
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
+        super().__init__(owner.content)  # without a parent, it would be a window as soon as it is visible
         self._owner, self._session = owner, owner.session
 
 
