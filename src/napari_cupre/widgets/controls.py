@@ -86,6 +86,7 @@ class SessionWidget(DockedWidget):
         links, self._errands = self._links, Errands()
         self.destroyed.connect(lambda: _disconnect(links))
         self.destroyed.connect(self._errands.close)
+        self.destroyed.connect(self.content.deleteLater)  # it is nobody's child if the dock was never shown
         self.wear_theme()
         self.listen(self.session.viewer.events.theme, self.wear_theme)
 
