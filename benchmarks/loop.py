@@ -12,8 +12,9 @@ model so far is trained on all that is annotated. Arms:
 - `random+correct`: any image; the same;
 - `random+draw`: any image; every cell is drawn from nothing.
 
-`mixed_nuclei` is a folder of fluorescence in which every fourth image is stained histology; it is tested on
---tests images of each.
+`mixed_nuclei` is a folder of fluorescence in which every fourth image is stained histology, and
+`fluorescence+KIND` one in which every fourth image is of a kind that `cupre` has never seen. Both are tested
+on --tests images of each of their kinds.
 
 Correcting: the oracle looks at every guess of the field, deletes what is no cell, keeps an outline whose IoU
 with the cell is 0.75 or more, clicks on a cell that was missed and keeps what the click gives by the same
@@ -45,8 +46,11 @@ from split import LABELLED, data_folder
 POINT_S, PRESS_S, STEER_S, LOOK_S = 1.1, 0.2, 0.017, 0.5
 SCREEN_PX = 60
 GOOD_IOU = 0.75
-MIXED = {"mixed_nuclei": (("fluorescence", 0.75), ("histology", 0.25))}
-"""Kinds of image in one folder, with their shares; all of BBBC038."""
+NEW_KINDS = ("phase_contrast_t98g", "fly_embryos", "sem_powder", "tem_nanoparticles")
+MIXED = {"mixed_nuclei": (("fluorescence", 0.75), ("histology", 0.25))} | {
+    f"fluorescence+{kind}": (("fluorescence", 0.75), (kind, 0.25)) for kind in NEW_KINDS
+}
+"""Kinds of image in one folder, with their shares."""
 
 ARMS = ("suggested+correct", "random+correct", "random+draw")
 KEY = ("model", "part", "kind", "arm", "seed", "minutes", "cells_a_round", "round")
@@ -61,6 +65,7 @@ FIELDS = [
     "outcome",
     "trained_ap50",
     "trained_ap",
+    "trained_ap50_each",
 ]
 SAME_AP = 0.005
 
@@ -105,16 +110,18 @@ class Loop:
 
         self.case, self.options, self.kind = case, options, str(case["kind"])
         self.rng = np.random.default_rng(case["seed"])
-        self.tests: list[str] = []
+        self.tests: dict[str, list[str]] = {}
         self.left: list[str] = []
+        self.kind_of: dict[str, str] = {}
         for kind, share in MIXED.get(self.kind, ((self.kind, 1.0),)):
-            pool, tests = parts(kind, options.part, options.tests)
-            self.tests += tests
-            self.left += map(str, self.rng.permutation(pool)[: round(share * options.pool)])
+            pool, self.tests[kind] = parts(kind, options.part, options.tests)
+            mine = list(map(str, self.rng.permutation(pool)[: round(share * options.pool)]))
+            self.left += mine
+            self.kind_of |= dict.fromkeys(mine, kind)
         if self.kind in MIXED:
             self.left = list(map(str, self.rng.permutation(self.left)))
         self.model = open_model(options.model, "cpu")
-        self.figures = tested(self.model, self.kind, self.tests)
+        self.figures = self._tested(self.model)
         self.done: list[str] = []
         self.shots: list[Any] = []
         self.cells, self.seconds = 0, 0.0
@@ -131,10 +138,20 @@ class Loop:
             self.done.append(chosen)
             self._annotate(chosen)
             trained, outcome = self._train()
-            mine = tested(trained, self.kind, self.tests)
+            mine = self._tested(trained)
             if outcome != "worse":  # the next round starts from the best one
                 self.model, self.figures = trained, mine
             yield self._row(number, chosen, outcome, mine)
+
+    def _tested(self, model: Any) -> Row:
+        """Means over all test images, and the AP50 of each kind."""
+        each = {kind: tested(model, kind, stems) for kind, stems in self.tests.items()}
+        counts = [len(stems) for stems in self.tests.values()]
+        means = {
+            name: round(float(np.average([row[name] for row in each.values()], weights=counts)), 4)
+            for name in ("ap50", "ap")
+        }
+        return means | {"each": " ".join(f"{row['ap50']:.3f}" for row in each.values())}
 
     def _row(self, number: int, image: str, outcome: str, mine: Row) -> Row:
         drawn = f"{np.mean(self.outlines):.3f}" if self.outlines else ""
@@ -149,6 +166,7 @@ class Loop:
             "outcome": outcome,
             "trained_ap50": mine["ap50"],
             "trained_ap": mine["ap"],
+            "trained_ap50_each": mine["each"],
         }
 
     # --- which image ------------------------------------------------------------------------------
@@ -175,7 +193,8 @@ class Loop:
         return Path(run.result.chosen[0].place.candidate.name).stem
 
     def _path(self, stem: str) -> Path:
-        folder = data_folder() / (f"labelled/{self.kind}" if self.kind in LABELLED else "bbbc038")
+        kind = self.kind_of[stem]
+        folder = data_folder() / (f"labelled/{kind}" if kind in LABELLED else "bbbc038")
         (path,) = (folder / "images").glob(f"{stem}.*")
         return path
 
@@ -184,7 +203,7 @@ class Loop:
     def _annotate(self, stem: str) -> None:
         from napari_cupre.data.annotation import make_shot
 
-        image, truth = read(stem, self.kind)
+        image, truth = read(stem, self.kind_of[stem])
         top, left, bottom, right = field_of(truth, self.options.cells, self.rng)
         part = (slice(top, bottom), slice(left, right))
         numbers = [n for n in np.unique(truth[part]) if n and _is_mostly_in(truth == n, part)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from napari_cupre.events import Finished, Notice
 from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.finetuning.judge import Judge, Judgement
-from napari_cupre.finetuning.mixing import SHARES, best_share, mixed, usual_share
+from napari_cupre.finetuning.mixing import SHARES, best_share, down_to_chance, mixed, usual_share
 from napari_cupre.finetuning.teaching import Teaching
 from napari_cupre.model.checkpoint import new_model
 
@@ -89,6 +89,26 @@ def test_a_start_that_training_made_worse_gives_way_to_a_better_mix_alone(
 ) -> None:
     run, _ = trained_with(monkeypatch, pretrained, 0.95, 0.7, 0.3, mix, cells=10)
     assert share_of(run, pretrained) == pytest.approx(share, rel=1e-3)
+
+
+@pytest.mark.parametrize(("cells", "share"), [(4, 1.0), (400, 0.0)])
+def test_a_few_held_out_cells_do_not_throw_away_what_a_bad_start_learned(
+    pretrained: Any, monkeypatch: pytest.MonkeyPatch, cells: int, share: float
+) -> None:
+    mixes = (0.4,) if cells < 20 else (0.4, 0.4, 0.4)
+    run, _ = trained_with(monkeypatch, pretrained, 0.2, 0.5, 0.4, *mixes, cells=cells)
+    assert share_of(run, pretrained) == pytest.approx(share, rel=1e-3)
+
+
+@given(skill=st.floats(0, 1), other=st.floats(0, 1), cells=st.integers(0, 999), more=st.integers(0, 999))
+def test_less_is_put_down_to_chance_of_what_the_start_knows_and_of_many_cells(
+    skill: float, other: float, cells: int, more: int
+) -> None:
+    (low, high), (few, many) = sorted((skill, other)), sorted((cells, more))
+    bad, good = (
+        down_to_chance(knows, Judgement(0.5, 0.5, 0.0, held)) for knows, held in ((low, few), (high, many))
+    )
+    assert 0 <= good <= bad <= 0.3
 
 
 def test_random_weights_are_no_start_to_go_back_to(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

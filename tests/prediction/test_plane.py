@@ -13,6 +13,7 @@ from predict_oracle import disc_image, disc_labels, scattered_discs, seeing_mode
 from scipy.ndimage import gaussian_filter
 
 from napari_cupre.data.image import normalise
+from napari_cupre.data.labels import USUAL_SCORE
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.model.checkpoint import new_model
@@ -307,7 +308,7 @@ def test_many_doubtful_cells_of_another_size_change_nothing() -> None:
     detector.info = replace(detector.info, diameter=100.0)
     detector.level = 0.8
     image = np.zeros((600, 1200, 3), np.float32)
-    assert choose(detector, [image], None, None) == Choice(100.0, 0.5)  # type: ignore[arg-type]
+    assert choose(detector, [image], None, None) == Choice(100.0, USUAL_SCORE)  # type: ignore[arg-type]
     detector.level = 0.95
     assert choose(detector, [image], None, None).diameter < 50  # type: ignore[arg-type]
 
@@ -363,14 +364,14 @@ def test_the_score_is_what_was_asked_for_else_follows_how_sure_the_network_is() 
 
     detector = Unsure()
     assert choose(detector, [image], None, 0.8).score == 0.8  # type: ignore[arg-type]
-    assert choose(detector, [image], 12.0, None) == Choice(12.0, 0.5)  # type: ignore[arg-type]
-    assert choose(detector, [image], None, None).score == pytest.approx(0.6)  # type: ignore[arg-type]
+    assert choose(detector, [image], 12.0, None) == Choice(12.0, USUAL_SCORE)  # type: ignore[arg-type]
+    assert choose(detector, [image], None, None).score == pytest.approx(0.55)  # type: ignore[arg-type]
     detector.level = 0.6  # nothing that it is sure of: it may be noise
     assert choose(detector, [image], None, None).score == pytest.approx(0.7)  # type: ignore[arg-type]
     detector.info = replace(detector.info, diameter=17.0)
-    assert choose(detector, None, None, None) == Choice(17.0, 0.5, doubt=True)  # type: ignore[arg-type]
-    assert choose(detector, [], None, None) == Choice(17.0, 0.5)  # type: ignore[arg-type]
-    assert choose(detector, [image], None, None) == Choice(17.0, 0.5)  # type: ignore[arg-type]
+    assert choose(detector, None, None, None) == Choice(17.0, USUAL_SCORE, doubt=True)  # type: ignore[arg-type]
+    assert choose(detector, [], None, None) == Choice(17.0, USUAL_SCORE)  # type: ignore[arg-type]
+    assert choose(detector, [image], None, None) == Choice(17.0, USUAL_SCORE)  # type: ignore[arg-type]
 
 
 def _sure_view(share: float) -> ScaleTrial:
@@ -381,8 +382,8 @@ def _sure_view(share: float) -> ScaleTrial:
 
 @given(st.floats(0.05, 1), st.floats(0.05, 1))
 def test_the_surer_the_network_the_more_is_asked_of_a_cell(one: float, other: float) -> None:
-    less, more = (_sure_view(sure).certainty for sure in sorted((one, other)))
-    assert 0.35 <= less <= more <= 0.6
+    less, more = (_sure_view(sure).asked for sure in sorted((one, other)))
+    assert USUAL_SCORE <= less <= more <= 0.55
 
 
 @pytest.mark.slow

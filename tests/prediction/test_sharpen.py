@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from napari_cupre.model.sharpen import MARGIN, NEAR, Surroundings, edge_odds, sharpened, surroundings
 from napari_cupre.prediction.prompt_masks import FINER, around_box, finer_mask
@@ -172,6 +173,33 @@ def test_each_mask_is_sharpened_as_if_it_were_alone(count, shape, seed):
         row = seed % count
         alone = sharpened(image, boxes[row : row + 1], masks[row : row + 1])
         np.testing.assert_allclose(alone[0], together[row], atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    channels=st.sampled_from([1, 3]),
+    seed=st.integers(0, 999),
+)
+def test_the_surroundings_are_the_image_between_its_pixels(shape, channels, seed):
+    rng = np.random.default_rng(seed)
+    image = rng.random((*shape, channels), dtype=np.float32)
+    corners = rng.uniform(-5, 12, (4, 2)).astype(np.float32)
+    boxes = np.concatenate([corners, corners + rng.uniform(0, 20, (4, 2)).astype(np.float32)], axis=1)
+    found = surroundings(image, boxes, side=5, margin=2)
+    assert found.values.dtype == np.float32
+    steps = (np.arange(-2, 7) + 0.5) / 5
+    for box, values, inside in zip(boxes.astype(float), found.values, found.in_image):
+        xs, ys = (box[axis] + (box[axis + 2] - box[axis]) * steps - 0.5 for axis in (0, 1))
+        grid = np.meshgrid(ys, xs, indexing="ij")
+        for channel in range(channels):
+            right = ndimage.map_coordinates(image[..., channel].astype(float), grid, order=1, mode="nearest")
+            np.testing.assert_allclose(values[..., channel], right, atol=1e-4)
+        assert (inside == (within(grid[0], shape[0]) & within(grid[1], shape[1]))).all()
+
+
+def within(places: np.ndarray, end: int) -> np.ndarray:
+    return (places > -0.5) & (places < end - 0.5)
 
 
 def test_what_lies_beyond_the_image_counts_as_nothing():

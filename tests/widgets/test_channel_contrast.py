@@ -66,3 +66,23 @@ def test_a_channel_that_is_ticked_is_seen_and_other_layers_are_left_alone(
     viewer.dims.set_current_step(0, 2)
     qtbot.wait(100)
     assert tuple(theirs.contrast_limits) == before
+
+
+def test_a_file_that_napari_opened_has_the_contrast_of_its_channel_unless_a_person_set_it(
+    no_engine: None, workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    session, viewer = workbench.annotate.session, workbench.viewer
+    rng = np.random.default_rng(0)
+    pixels = np.stack([rng.integers(*span, (64, 64)) for span in (DARK, BRIGHT)]).astype(np.uint16)
+    for name in ("one", "two"):
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", pixels, metadata={"axes": "CYX"})
+    (first,) = viewer.open(tmp_path / "one.ome.tif", plugin="napari")
+    viewer.dims.set_current_step(0, 0)
+    qtbot.waitUntil(lambda: is_in(first, DARK), timeout=WAIT)
+    viewer.dims.set_current_step(0, 1)
+    qtbot.waitUntil(lambda: is_in(first, BRIGHT), timeout=WAIT)
+    (second,) = viewer.open(tmp_path / "two.ome.tif", plugin="napari")
+    second.contrast_limits = 20, 30
+    assert session.image is second
+    qtbot.wait(100)
+    assert tuple(second.contrast_limits) == (20, 30)

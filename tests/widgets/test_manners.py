@@ -83,10 +83,10 @@ def test_what_a_press_brings_up_is_not_pressed_by_the_same_double_click(qtbot: A
 
 def test_the_first_cell_leaves_the_certainty_as_it_was(annotate: Any, discs: Any) -> None:
     row = annotate.find_row
-    assert row.slider.value() == 50
+    assert row.slider.value() == 45
     cells = annotate.session.make_cells(annotate.session.image)
     cells.do(lambda now: renew_guesses(now, np.where(discs[1] <= 2, discs[1], 0), {1: 0.9, 2: 0.8}))
-    assert row.slider.value() == 50
+    assert row.slider.value() == 45
     row.slider.setValue(70)
     cells.do(lambda now: accept(now, [1]))
     assert (row.slider.value(), cells.certainty) == (70, pytest.approx(0.7))

@@ -161,7 +161,7 @@ def test_auto_leaves_the_diameter_to_the_model(
 def test_auto_shows_all_and_leaves_the_certainty_at_what_is_usual(widget: PredictWidget, qtbot: Any) -> None:
     run(widget, qtbot)
     cells = widget.session.make_cells(widget.session.image)
-    assert cells.certainty == pytest.approx(0.5), "or Find cells in Annotate would show what nobody believes"
+    assert cells.certainty == pytest.approx(0.45), "or Find cells in Annotate would show what nobody believes"
     widget.score.setValue(80)
     run(widget, qtbot)
     assert cells.certainty == pytest.approx(0.8)
@@ -228,13 +228,11 @@ def test_the_number_found_is_that_of_the_guesses_to_be_seen(
     cells = widget.session.cells_of(viewer.layers["field"])
     cells.do(lambda now: accept(now, [1]))
     run(widget, qtbot)
-    assert widget.result.text == "Found 1 new cell in 1 image. 1 more is checked or edited already."
+    assert widget.result.text == "Found 1 new cell in 1 image. 1 more lies on your own cells."
     widget.score.setValue(80)
     run(widget, qtbot)
     hidden = "1 less certain one is hidden."
-    assert (
-        widget.result.text == f"Found 0 new cells in 1 image. 1 more is checked or edited already. {hidden}"
-    )
+    assert widget.result.text == f"Found 0 new cells in 1 image. 1 more lies on your own cells. {hidden}"
 
 
 def test_what_is_odd_about_an_image_is_said(
@@ -356,8 +354,8 @@ def test_cancel_keeps_what_was_found(
 def test_no_image_and_no_model(viewer: Any, prediction: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_cupre.widgets.known_models.list_models", lambda: [])
     widget = PredictWidget(viewer)
-    widget.button.click()
-    assert "no image" in widget.message.text
+    assert not widget.button.isEnabled()
+    assert "Open an image" in widget.first.text()
     viewer.add_image(np.ones((20, 20)))
     widget.button.click()
     assert "no model" in widget.message.text
@@ -425,7 +423,7 @@ def test_the_annotate_dock_finds_on_the_plane_on_show_and_hides_by_the_slider(
     session.set_axes(session.image, "ZYX")
     viewer.dims.set_point(0, 2)
     row = annotate.find_row
-    assert row.slider.value() == 50
+    assert row.slider.value() == 45
     row.button.click()
     qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
     (request,) = prediction.engine.requests

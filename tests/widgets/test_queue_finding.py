@@ -71,7 +71,7 @@ def test_all_images_of_the_project_get_guesses_shown_or_not(
     find_all(widget, qtbot)
     assert [name for _, name in script.asked] == [f"well_{number}" for number in range(1, 6)]
     assert len(session.images()) < 5, "no layer is made for images that nobody looks at"
-    assert widget.result.text == "Found 9 new cells in 5 images. 1 more is checked or edited already.", (
+    assert widget.result.text == "Found 9 new cells in 5 images. 1 more lies on your own cells.", (
         "what can be seen as guesses, in layers and in the project"
     )
     qtbot.waitUntil(lambda: not session.keeper.is_dirty, timeout=WAIT)

@@ -233,12 +233,42 @@ def test_open_layers_are_a_queue_too(workbench: Any, session: Any, discs: Any) -
     assert (first.visible, second.visible) == (True, False)
 
 
+def test_an_image_that_is_opened_over_another_is_the_one_to_work_on(
+    workbench: Any, session: Any, discs: Any
+) -> None:
+    viewer, chooser = workbench.viewer, workbench.annotate.image
+    first = viewer.add_image(discs[0], name="one")
+    second = viewer.add_image(discs[0], name="two")
+    assert session.image is second, "it hides the first"
+    viewer.add_image(discs[0], name="a channel", blending="additive")
+    assert session.image is second, "it is seen too"
+    chooser.combo.value = first
+    assert session.image is first
+    assert (first.visible, second.visible) == (True, False), "what is chosen is seen"
+
+
+def test_the_brush_is_put_down_with_its_image(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    session.keeper.open(project)
+    qtbot.waitUntil(lambda: session.image is not None and not session.queue.is_busy, timeout=WAIT)
+    items = session.queue.items()
+    for item in [*items, *items]:  # layers are used again
+        session.queue.show(next(each for each in session.queue.items() if each.stem == item.stem))
+        qtbot.waitUntil(lambda item=item: session.image.name == item.name, timeout=WAIT)
+        layer = session.cells_of(session.image).layer
+        assert layer.mode == "pan_zoom"
+        workbench.annotate.next_cell.click()
+        assert layer.mode == "paint"
+
+
 def test_the_image_on_show_is_seen_whole_and_is_what_the_keys_mean(
     workbench: Any, session: Any, discs: Any
 ) -> None:
     viewer = workbench.viewer
     large = viewer.add_image(np.tile(discs[0], (3, 3)), name="large")
     viewer.add_image(discs[0], name="small")
+    session.image = large
     cells = session.make_cells(large)
     labels = np.zeros(large.data.shape, np.int32)
     labels[: discs[1].shape[0], : discs[1].shape[1]] = discs[1]

@@ -79,6 +79,10 @@ def test_a_row_shows_its_image_beside_all(widget: ResultsWidget, qtbot: Any) -> 
     assert here.sum() == pytest.approx(100)
     assert here[-5:].sum() > 50 > everywhere[-5:].sum(), "the brightest image"
     assert widget.table.selected == "well_5"
+    for row in range(1, 6):  # images that come back in the layers of others
+        widget.table.selectRow(row)
+        qtbot.waitUntil(lambda row=row: session.image.name == f"well_{row}", timeout=WAIT)
+    assert not widget.notice.text, "to look at an image changes nothing"
 
 
 def test_what_changes_afterwards_is_said_and_counted_when_measured_again(

@@ -132,12 +132,13 @@ def test_results_beside_the_images_replace_neither_image_nor_earlier_result(
     hand_made = tmp_path / "my field_labels.tif"
     hand_made.write_bytes(b"by hand")
     for _ in range(2):
-        events = list(save_results([result], tmp_path, ["tif", "csv"], [raw]))
+        events = list(save_results([result], tmp_path, ["tif", "csv"], [raw], empty=2))
     said = next(event.verdict for event in events if isinstance(event, Finished))
     assert raw.read_bytes() == b"raw pixels"
     assert hand_made.read_bytes() == b"by hand"
     assert "my field_labels-3" in said
     assert str(tmp_path) in said
+    assert said.endswith("2 images have no cells.")
     assert (tmp_path / "my field_labels-2.csv").exists()
     assert (tmp_path / "my field_labels-3.tif").exists()
 

@@ -149,6 +149,7 @@ def test_after_a_training_images_are_rated_and_next_image_follows(
     assert [type(each) for each in rater.engine.requests] == [FinetuneRequest, RateRequest]
     workbench.train.next_steps.go_on.click()
     shown(session, qtbot, "well_3")
+    assert not workbench.annotate.visibleRegion().isEmpty(), "there it is annotated"
     session.make_cells(session.image).do(lambda now: draw(now, SQUARE))
     workbench.train.next_steps.go_on.click()
     shown(session, qtbot, "well_2")

@@ -344,11 +344,11 @@ def test_the_other_images_of_a_file_are_offered(workbench: Any, tmp_path: Path, 
 
 
 def test_a_refusal_goes_when_its_cause_goes(workbench: Any) -> None:
-    for widget, button in (
-        (workbench.predict, workbench.predict.button),
-        (workbench.train, workbench.train.button),
+    for widget, start in (
+        (workbench.predict, workbench.predict.predict),
+        (workbench.train, workbench.train.train),
     ):
-        button.click()
+        widget.attempt(start)
         assert widget.message.text
     workbench.viewer.add_image(np.zeros((20, 30)), name="field")
     assert workbench.predict.message.text == ""

@@ -66,7 +66,7 @@ def add_predict(subparsers: Any) -> None:
         "--score",
         type=share,
         metavar="S",
-        help="minimum certainty, 0 to 1 (default: 0.5, or set by the image if the cell size is estimated)",
+        help="minimum certainty, 0 to 1 (default: 0.45; 0.45 to 0.7 if the cell size is estimated)",
     )
     parser.add_argument(
         "--tile", type=positive_count, metavar="PX", help="side of a tile in network px (default: 1024)"

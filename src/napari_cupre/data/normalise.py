@@ -241,6 +241,16 @@ def is_grey(image: np.ndarray) -> bool:
     return all(bool((image[..., channel] == image[..., 0]).all()) for channel in (1, 2))
 
 
+def grey_view(image: np.ndarray) -> np.ndarray:
+    """Return a grey image (Y, X, 3) with its three channels as one in memory, read only; others as they are.
+
+    See `Stretch.view`.
+    """
+    if image.strides[2] == 0 or not is_grey(image):
+        return image
+    return np.broadcast_to(np.ascontiguousarray(image[..., :1]), image.shape)
+
+
 def middle(plane: np.ndarray, side: int) -> np.ndarray:
     """Return the middle of a plane (Y, X) or (Y, X, C), lazy or not, at most `side` px long and wide."""
     top, left = (max(0, (length - side) // 2) for length in plane.shape[:2])

@@ -39,7 +39,7 @@ from napari_cupre.finetuning.judge import (
     is_as_good,
     to_batch,
 )
-from napari_cupre.finetuning.mixing import best_share, mixed, usual_share, words_of_mix
+from napari_cupre.finetuning.mixing import best_share, down_to_chance, mixed, usual_share, words_of_mix
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.scaling import model_diameter
 from napari_cupre.finetuning.shrinking import smaller
@@ -327,7 +327,8 @@ class FinetuneRun:
         begun = self.clock()
         judgement = self.judge(self.average.network, self.dtype)
         self._judging = self.clock() - begun
-        best = self._best is None or is_as_good(judgement, self.history, self.scratch)
+        chance = down_to_chance(self.knew, judgement)
+        best = self._best is None or is_as_good(judgement, self.history, self.scratch, chance)
         if best:
             tensors = self.average.network.state_dict()
             kept = {key: value.clone() for key, value in tensors.items()}
@@ -378,7 +379,8 @@ class FinetuneRun:
         share = usual_share(self.knew, self.teaching.cells)
         if self.judge is not None:
             share, judgement = best_share(self.start.network, trained, share, self.judge, self.dtype)
-            if best is not None and not best[2] and judgement.score <= best[0].score:
+            least = 0.0 if best is None else best[0].score - down_to_chance(self.knew, judgement)
+            if best is not None and not best[2] and judgement.score <= least:
                 return best[1], 0  # worse than the start
             self._best = (judgement, trained, at)
             self.history.append({"step": at, "which": "mix", "share": share, **asdict(judgement)})

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_cupre.data.labels import USUAL_SCORE
 from napari_cupre.data.shot import Shot
 from napari_cupre.evaluation.decision import ENOUGH_CELLS, Decision, Finds, decide, tally, too_few
 from napari_cupre.evaluation.matching import Match, match_instances
@@ -128,7 +129,9 @@ class Judge:
         return total / max(len(self.windows), 1)
 
 
-def is_as_good(judgement: Judgement, history: list[dict[str, Any]], scratch: bool) -> bool:
+def is_as_good(
+    judgement: Judgement, history: list[dict[str, Any]], scratch: bool, chance: float = 0.0
+) -> bool:
     """Whether to prefer later weights to the best earlier ones.
 
     Later weights have seen more, so they lose only by a difference that the number of held-out cells cannot
@@ -140,10 +143,12 @@ def is_as_good(judgement: Judgement, history: list[dict[str, Any]], scratch: boo
         The figures of the earlier judgements, see `in_words`.
     scratch : bool
         The start were random weights.
+    chance : float, optional
+        By how much a training that helps may be behind the start, see `mixing.down_to_chance`.
     """
     scores = [(entry["ap50"] + entry["ap"]) / 2 for entry in history]
     least = max(scores) - judgement.uncertainty
-    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * judgement.uncertainty)
+    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * judgement.uncertainty, chance)
     return judgement.score >= (least if scratch else max(least, floor))
 
 
@@ -242,7 +247,7 @@ def segment(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None) -> 
     """Return the label image, int32 (Y, X), of one window (Y, X, 3) at network scale."""
     device = next(network.parameters()).device
     with autocast(device, dtype):
-        found = network.detect(to_batch([image], device), score=0.5)[0]
+        found = network.detect(to_batch([image], device), score=USUAL_SCORE)[0]
     boxes = found.boxes.numpy()
     masks = sharpened(image, boxes, found.masks.numpy())  # as in prediction
     return paint_masks(boxes, masks, found.scores.numpy(), image.shape[:2])

@@ -30,6 +30,11 @@ FEW, SEVERAL = 10, 40
 """Up to the first number of cells, at most half of a training is kept, and from the second on all of it: what
 a start does not find of a few cells may be odd."""
 
+USUAL_GAIN, GAIN_SPREAD, MOST_CHANCE = 0.05, 0.035, 0.3
+"""What a training adds to the score of a start that does not know the cells, and its standard deviation over
+trainings, measured with plenty of test cells (docs/accuracy.md); and the largest difference that is ever put
+down to chance."""
+
 CLEARLY, CLEARLY_SHARE = 0.01, 0.25
 """Another share is clearly better if it scores more than this above the usual one, and more than this share
 of the uncertainty of the score."""
@@ -52,6 +57,32 @@ def usual_share(skill: float, cells: int) -> float:
     """
     by_skill = np.interp(skill, (UNKNOWN, KNOWN), (SHARES[-1], SHARES[0]))
     return float(min(by_skill, np.interp(cells, (FEW, SEVERAL), SHARES[1:])))
+
+
+def down_to_chance(skill: float, judgement: Judgement) -> float:
+    """Return by how much a training may score below its start before it is taken for worse, 0..0.3.
+
+    Of a start that does not know the cells, nearly every training is better. If it looks worse on a handful
+    of held-out cells, that is most likely chance. This is the difference at which the mean of both, what is
+    usual and what was measured, each weighted by its certainty, is zero. It is 0 for a start that knows the
+    cells, and small if many are held out.
+
+    Parameters
+    ----------
+    skill : float
+        How well the start finds the annotated cells, AP50 in 0..1.
+    judgement : Judgement
+        Of the training.
+
+    Examples
+    --------
+    >>> few, many = Judgement(0.2, 0.1, 0.0, cells=4), Judgement(0.2, 0.1, 0.0, cells=100)
+    >>> down_to_chance(0.3, few), round(down_to_chance(0.3, many), 3), down_to_chance(0.9, few)
+    (0.3, 0.026, 0.0)
+    """
+    usual = USUAL_GAIN * float(np.interp(skill, (UNKNOWN, KNOWN), (1.0, 0.0)))
+    # Both are judged on the same cells, so the difference is half as uncertain as a score.
+    return min(MOST_CHANCE, usual * (judgement.uncertainty / 2 / GAIN_SPREAD) ** 2)
 
 
 def mixed(start: CellRCNN, trained: Mapping[str, Tensor], share: float) -> CellRCNN:

@@ -75,6 +75,8 @@ class Teaching:
         judged = [scale_shot(shot, diameter / own) for shot, own in judging if shot.labels.any()]
         if not judged and all(shot.held is None for shot in shots):
             self._taught, self._held_out = list(shots), []  # what a project holds out may judge later
+        parts = [*self._taught, *self._held_out]
+        self._cut = sum(count_cells(x.labels) for x in shots) - sum(count_cells(x.labels) for x in parts)
         self.judge = Judge(judged, settings.seed) if judged else None
         self._scales = [diameter / self.scaling.of(shot) for shot in self._taught]
         rehearse = 0.0 if scratch else settings.rehearse
@@ -241,6 +243,8 @@ class Teaching:
         if accepted:
             guesses = counted(accepted, "accepted guess does", "accepted guesses do")
             judged += f" ({guesses} not count where not everything is annotated)"
+        if self._cut:
+            judged += f" ({counted(self._cut, 'cell')} on the cut between them left out)"
         others = len(self._unlabelled)
         beside = f", beside {counted(others, 'image')} without annotation" if others else ""
         taught = f"{counted(self.cells, 'cell')} of {counted(len(self._taught), 'image')}"

@@ -79,7 +79,7 @@ def sharpened(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray) -> np.nda
     """
     if not len(masks):
         return masks
-    channels = image[..., :1] if is_grey(image) else image
+    channels = np.ascontiguousarray(image[..., :1] if is_grey(image) else image)
     moved = np.empty_like(masks)
     for first in range(0, len(masks), SHARPENED_AT_ONCE):
         rows = slice(first, first + SHARPENED_AT_ONCE)
@@ -104,29 +104,40 @@ def surroundings(image: np.ndarray, boxes: np.ndarray, side: int, margin: int) -
     """
     steps = (np.arange(-margin, side + margin, dtype=np.float32) + 0.5) / side
     low, lengths = boxes[:, :2].astype(np.float32), (boxes[:, 2:] - boxes[:, :2]).astype(np.float32)
-    height, width, channels = image.shape
-    (left, right, part_x, in_x), (top, bottom, part_y, in_y) = (
+    (left, part_x, in_x), (top, part_y, in_y) = (
         _between(low[:, axis, None] + lengths[:, axis, None] * steps - 0.5, end)
-        for axis, end in ((0, width), (1, height))
+        for axis, end in ((0, image.shape[1]), (1, image.shape[0]))
     )
-    flat = np.ascontiguousarray(image).reshape(-1, channels)
+    if 1 in image.shape[:2]:  # there is no pixel to go on to
+        image = np.pad(image, ((0, 1), (0, 1), (0, 0)), mode="edge")
+    width, channels = image.shape[1:]
+    places = (top * width)[:, :, None] + left[:, None]
+    # A grey image is read as plain numbers, several times as fast as pixels of one number.
+    flat = np.ascontiguousarray(image).reshape(-1) if channels == 1 else image.reshape(-1, channels)
+    part_x, part_y = part_x[:, None, :], part_y[:, :, None]
+    if channels > 1:
+        part_x, part_y = part_x[..., None], part_y[..., None]
 
-    def along_x(row: np.ndarray) -> np.ndarray:
-        start = flat.take(row[:, :, None] * width + left[:, None], axis=0)
-        end = flat.take(row[:, :, None] * width + right[:, None], axis=0)
-        return start + part_x[:, None, :, None] * (end - start)
+    def row_of(offset: int) -> np.ndarray:
+        start, end = flat[offset:].take(places, axis=0), flat[offset + 1 :].take(places, axis=0)
+        end -= start
+        end *= part_x
+        end += start
+        return end
 
-    above = along_x(top)
-    values = above + part_y[:, :, None, None] * (along_x(bottom) - above)
-    return Surroundings(values, in_y[:, :, None] & in_x[:, None])
+    values, below = row_of(0), row_of(width)
+    below -= values
+    below *= part_y
+    values += below
+    return Surroundings(values.reshape(*places.shape, channels), in_y[:, :, None] & in_x[:, None])
 
 
-def _between(places: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pixels before and after places on an axis, the fraction between, and whether inside."""
+def _between(places: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pixel before places on an axis, at most the last but one, the fraction on, and if inside."""
     inside = (places > -0.5) & (places < end - 0.5)
     places = np.clip(places, 0, end - 1)
-    before = places.astype(np.int64)
-    return before, np.minimum(before + 1, end - 1), places - before, inside
+    before = np.clip(places.astype(np.intp), 0, max(end - 2, 0))
+    return before, places - before.astype(np.float32), inside
 
 
 def edge_odds(around: Surroundings, masks: np.ndarray, margin: int, near: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from napari_cupre.data.image import PlaneIndex
+from napari_cupre.data.labels import USUAL_SCORE
 from napari_cupre.errors import InputError
 from napari_cupre.prediction.detecting import CellFinder
 from napari_cupre.prediction.diameter import ScaleTrial, another, estimate, fits, look, summary
@@ -16,9 +17,6 @@ from napari_cupre.prediction.plan import plan_plane
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import PlaneSource
 from napari_cupre.prediction.stitch import Found
-
-DEFAULT_SCORE = 0.5
-"""Minimum score of a cell if nothing is estimated from the image."""
 
 
 def check_score(score: float | None) -> None:
@@ -120,7 +118,7 @@ def choose(
     """Choose the user's diameter, else the model's unless `pieces` show another, else the one seen.
 
     If the diameter is estimated from the image, so is the score, unless it is given; otherwise the score is
-    `DEFAULT_SCORE`. If no cell is seen, the diameter is the model's or the network's own. If `pieces` is None
+    `USUAL_SCORE`. If no cell is seen, the diameter is the model's or the network's own. If `pieces` is None
     (see `must_look`), the model's diameter is marked as doubtful; if it is empty, the diameter stands.
 
     Raises
@@ -129,7 +127,7 @@ def choose(
         If the score is not between 0 and 1.
     """
     check_score(score)
-    asked = DEFAULT_SCORE if score is None else score
+    asked = USUAL_SCORE if score is None else score
     if diameter is not None:
         return Choice(float(diameter), asked)
     known = detector.info.diameter
@@ -145,4 +143,4 @@ def choose(
 
 
 def _as_seen(seen: ScaleTrial, score: float | None) -> Choice:
-    return Choice(seen.diameter, seen.certainty if score is None else score)
+    return Choice(seen.diameter, seen.asked if score is None else score)

@@ -253,7 +253,8 @@ def _check_names(job: FileJob, names: list[str]) -> None:
         other = by_stem.setdefault(image_stem(name), name)
         if other != name:
             raise InputError(
-                f'"{other}" and "{name}" would have results of the same name: give them two --out folders.'
+                f'"{other}" and "{name}" would have results of the same name: give only one of them '
+                f'(such as "*{Path(name).suffix}"), or each an --out folder of its own.'
             )
     outputs = [big_output(job, name) for name in names]
     if (reason := reason_against(outputs, names, overwrite=True)) is not None:

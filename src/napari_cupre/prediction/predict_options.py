@@ -19,8 +19,8 @@ class PredictOptions:
         Cell diameter in image px; None takes the model's. It is estimated from the image if the model has
         none, or if the image clearly shows cells of another size.
     score : float, optional
-        Minimum score of a cell, 0..1. None means 0.5 or, if the diameter is estimated, 0.35 to 0.7, depending
-        on how sure the network is of the image.
+        Minimum score of a cell, 0..1. None means 0.45 or, if the diameter is estimated, 0.45 to 0.7,
+        depending on how sure the network is of the image.
     tile : int, optional
         Side of a tile in network px; None = 1024.
     channels : tuple of int, optional

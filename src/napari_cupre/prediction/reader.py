@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex, Stretch
+from napari_cupre.data.normalise import grey_view
 from napari_cupre.data.tissue import FLAT
 from napari_cupre.errors import InputError, reason_of
 from napari_cupre.prediction.tiles import Window
@@ -151,11 +152,11 @@ class ArrayReader:
 
     def __call__(self, window: Window, step: int = 1) -> np.ndarray:
         """Return the pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
-        return self._plane[window.slices][::step, ::step]
+        return grey_view(self._plane[window.slices][::step, ::step])
 
     def views(self) -> list[np.ndarray]:
         """Return the whole plane."""
-        return [_without_margins(self._plane)]
+        return [_without_margins(grey_view(self._plane))]
 
 
 class ImageSource:

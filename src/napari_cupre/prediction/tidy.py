@@ -1,9 +1,16 @@
-"""Tidy a painted label image: one part per label, no specks, no pinholes."""
+"""Tidy a painted label image: one part per label, no specks, no pinholes.
+
+Everything is computed on runs, stretches of equal pixels in a row: a field of cells has about fifty times
+fewer runs than pixels. Its connected parts are those of the graph of runs that touch.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from skimage.measure import label as connected_parts
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 MIN_AREA = 6
 """Labels with fewer visible pixels than this are removed."""
@@ -29,38 +36,67 @@ def tidy_labels(labels: np.ndarray, *, held: np.ndarray | None = None) -> np.nda
     """
     if labels.size == 0 or not labels.any():
         return np.array([labels.size], dtype=np.int64)
-    # The same pass finds the parts of the background (no pixel has the value -1), which are the holes.
-    parts = connected_parts(labels, background=-1, connectivity=1)
-    part_label, part_area = _labels_and_areas(labels, parts)
+    runs = _runs_of(labels)
+    part_area = np.bincount(runs.part, weights=runs.length).astype(np.int64)
+    part_label = np.zeros(len(part_area), dtype=labels.dtype)
+    part_label[runs.part] = runs.label
     area = np.bincount(part_label, weights=part_area).astype(np.int64)
     frozen = np.zeros(len(area), dtype=bool)
     if held is not None:
         frozen[held[held < len(area)]] = True
 
     new_label = _largest_parts(part_label, part_area, area, frozen)
-    holes = _holes(labels, parts, part_label, part_area, area)
-    for hole, owner in holes:
-        if not frozen[owner] and new_label[hole] == 0:
-            new_label[hole] = owner
-    changed = np.flatnonzero(new_label != part_label)
-    if len(changed):
-        is_changed = np.zeros(len(part_area), dtype=bool)
-        is_changed[changed] = True
-        where = is_changed[parts]
-        labels[where] = new_label[parts[where]]
+    holes, owners = _holes(runs, part_label, part_area, area)
+    filled = ~frozen[owners]
+    new_label[holes[filled]] = owners[filled]
+    changed = new_label != part_label
+    if changed.any():
+        _repaint(labels, runs, np.flatnonzero(changed[runs.part]), new_label)
         area = np.bincount(new_label, weights=part_area, minlength=len(area)).astype(np.int64)
     return area
 
 
-def _labels_and_areas(labels: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return label and area of each part, from runs of pixels: there are far fewer runs than pixels."""
-    flat = parts.ravel()
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    part = flat[starts]
-    area = np.bincount(part, weights=np.diff(starts, append=flat.size)).astype(np.int64)
-    label = np.zeros(len(area), dtype=labels.dtype)
-    label[part] = labels.ravel()[starts]
-    return label, area
+class _Runs(NamedTuple):
+    """The runs of a label image, row by row, and which of them touch.
+
+    `start`, `length`, `label` and `part` are (N,): index into the flattened image, pixels, label, and number
+    of the connected part. `above` and `below` are (M,), pairs of runs that touch vertically. `at_border` is
+    bool (N,).
+    """
+
+    start: np.ndarray
+    length: np.ndarray
+    label: np.ndarray
+    part: np.ndarray
+    above: np.ndarray
+    below: np.ndarray
+    at_border: np.ndarray
+
+
+def _runs_of(labels: np.ndarray) -> _Runs:
+    width = labels.shape[1]
+    flat = labels.reshape(-1)
+    begins = np.empty(flat.size, dtype=bool)
+    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+    begins[::width] = True
+    start = np.flatnonzero(begins)
+    length = np.diff(start, append=flat.size)
+    label = flat[start]
+    # Each stretch in which two runs touch begins where one of them does.
+    numbers = np.arange(len(start))
+    first, last = np.searchsorted(start, (width, flat.size - width))
+    over = np.searchsorted(start, start[first:] - width, side="right") - 1
+    under = np.searchsorted(start, start[:last] + width, side="right") - 1
+    later = start[under] < start[:last] + width  # otherwise the pair is there already
+    above = np.concatenate([over, numbers[:last][later]])
+    below = np.concatenate([numbers[first:], under[later]])
+    pairs = np.flatnonzero(label[above] == label[below])
+    touching = coo_array((np.ones(len(pairs), bool), (above[pairs], below[pairs])), shape=2 * (len(start),))
+    part = connected_components(touching, directed=False)[1]
+    column = start % width
+    at_border = (column == 0) | (column + length == width)
+    at_border[:first] = at_border[last:] = True
+    return _Runs(start, length, label, part, above, below, at_border)
 
 
 def _largest_parts(
@@ -76,22 +112,30 @@ def _largest_parts(
 
 
 def _holes(
-    labels: np.ndarray, parts: np.ndarray, part_label: np.ndarray, part_area: np.ndarray, area: np.ndarray
-) -> list[tuple[int, int]]:
-    """Find small background parts that touch only one label and not the border: (part, label)."""
+    runs: _Runs, part_label: np.ndarray, part_area: np.ndarray, area: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find small background parts that touch only one label and not the border: parts, and those labels."""
     limit = max(MIN_AREA, int(HOLE_SHARE * area[1:].max(initial=0)))
-    small = (part_label == 0) & (part_area > 0) & (part_area <= limit)
-    small[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = False
-    if not small.any():
-        return []
-    # Few pixels are found: the faster search in one dimension pays.
-    y, x = np.unravel_index(np.flatnonzero(small[parts]), parts.shape)
-    around = np.stack([labels[y - 1, x], labels[y + 1, x], labels[y, x - 1], labels[y, x + 1]])
-    part = parts[y, x]
+    small = (part_label == 0) & (part_area <= limit)
+    small[runs.part[runs.at_border]] = False
+    in_hole = small[runs.part]
+    inside = np.flatnonzero(in_hole)
+    up, down = in_hole[runs.below], in_hole[runs.above]
+    part = runs.part[np.concatenate([inside, inside, runs.below[up], runs.above[down]])]
+    around = runs.label[np.concatenate([inside - 1, inside + 1, runs.above[up], runs.below[down]])]
+    part, around = part[around > 0], around[around > 0]
     highest = np.zeros(len(part_area), dtype=np.int64)
     lowest = np.full(len(part_area), np.iinfo(np.int64).max)
-    np.maximum.at(highest, part, around.max(axis=0))
-    np.minimum.at(lowest, part, np.where(around > 0, around, np.iinfo(around.dtype).max).min(axis=0))
-    candidates = np.flatnonzero(small & (highest == lowest))
-    fits = part_area[candidates] <= np.maximum(MIN_AREA, HOLE_SHARE * area[highest[candidates]])
-    return [(int(part), int(highest[part])) for part in candidates[fits]]
+    np.maximum.at(highest, part, around)
+    np.minimum.at(lowest, part, around)
+    holes = np.flatnonzero(small & (highest == lowest))
+    fits = part_area[holes] <= np.maximum(MIN_AREA, HOLE_SHARE * area[highest[holes]])
+    return holes[fits], highest[holes[fits]]
+
+
+def _repaint(labels: np.ndarray, runs: _Runs, numbers: np.ndarray, new_label: np.ndarray) -> None:
+    """Give the runs of these numbers the new labels of their parts, in place."""
+    length = runs.length[numbers]
+    first = np.cumsum(length) - length
+    pixel = np.arange(length.sum()) + np.repeat(runs.start[numbers] - first, length)
+    labels[np.divmod(pixel, labels.shape[1])] = np.repeat(new_label[runs.part[numbers]], length)

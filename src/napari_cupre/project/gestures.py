@@ -16,6 +16,7 @@ from scipy import ndimage
 from skimage.draw import line as line_pixels
 from skimage.draw import polygon as fill_polygon
 
+from napari_cupre.data.labels import USUAL_SCORE
 from napari_cupre.errors import InputError
 from napari_cupre.project.boxes import Box, Patch, box_around, clipped, is_empty, slices
 from napari_cupre.project.cells import By, Cell, Cells, Change, State
@@ -27,8 +28,8 @@ WIDEST_GAP = 3
 _OVERSHOOT = 2.0
 """Extension of a splitting line beyond its ends in px, because nobody starts exactly on the edge."""
 
-USUAL, LEAST = 0.5, 0.01
-"""Default minimum certainty of visible guesses, and the lowest possible setting."""
+LEAST = 0.01
+"""Lowest possible setting of the minimum certainty of visible guesses."""
 
 _SLIVER = 0.02
 """A part below this share of a cell does not count as half of it."""
@@ -77,7 +78,7 @@ def hidden(cells: Cells, certainty: float) -> list[int]:
 def shown_from(cells: Cells) -> float:
     """Return the certainty at which no guess is hidden: the default, or that of the least certain guess."""
     scores = [cell.score for _, cell in cells if cell.state is State.GUESS and not math.isnan(cell.score)]
-    return max(LEAST, min(USUAL, math.floor(100 * min(scores, default=USUAL)) / 100))
+    return max(LEAST, min(USUAL_SCORE, math.floor(100 * min(scores, default=USUAL_SCORE)) / 100))
 
 
 def _guesses_in(cells: Cells, view: Box | None, certainty: float) -> list[int]:

@@ -45,8 +45,9 @@ from napari_cupre.widgets.suggestion_list import SuggestionList
 from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
-MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, Alt-click to merge it with the last cell."
-OPEN_IMAGE = "Open an image first: drag a file into the window, or File > Open Sample."
+MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, {merge} to merge it with the last cell."
+"""Not told while a tool or a brush is in hand: then a click draws."""
+OPEN_IMAGE = "Open an image first: drag a file into the window, press +, or choose File > Open Sample."
 NO_CELLS = "No cells yet."
 CHOOSE_IMAGE = "No image is visible: choose one at the top."
 HAND_TOLD = {
@@ -60,7 +61,6 @@ KEYS_TOLD = {
     "accept": "accept it",
     "reject": "reject it",
     "accept_all": "accept all in view",
-    "merge": "merge the cell under the mouse with the last one",
 }
 
 
@@ -87,12 +87,13 @@ class AnnotateWidget(SessionWidget):
         self.advice = MessageLine()
         self.question = QuestionLine()
         self.questioner = Questioner(self.session, self, self.attempt, self._ask)
-        self._fault = ""
+        self._fault = self._hand = ""
         self._followed: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._watched: weakref.WeakSet[Labels | Shapes] = weakref.WeakSet()
         self._lay_out()
         self.session.shortcuts.offer("brush", lambda: self._take_or_leave("paint"))
         self.listen(self.session.shortcuts.changed, self._show_keys)
+        self.listen(self.session.tools.changed, self._show_keys)
         self._show_keys()
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
@@ -132,10 +133,10 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.advice)
         column.addWidget(self.message)
         self.listen(self.session.model_watch.lost, self.message.show_notice)
-        column.addWidget(self.hint)
         column.addStretch(1)
         self.save_line = SaveLine(self)
         column.addWidget(self.save_line)
+        column.addWidget(self.hint)  # last: what is only told may be below the edge of a low window
 
     def _tools(self) -> QWidget:
         self.next_cell = push_button(
@@ -178,7 +179,10 @@ class AnnotateWidget(SessionWidget):
         """Show the current keys in the texts; a user can change them in napari's shortcuts dialog."""
         self.next_cell.setText(with_key("Brush", "brush"))
         told = [f"{key_of(name)}: {text}." for name, text in KEYS_TOLD.items() if key_of(name)]
-        self.hint.setText(f"{MOUSE_TOLD} {' '.join(told)} Ctrl-Z: undo.")
+        is_free = self.session.tools.tool is None and not self._hand
+        merge = " or ".join(filter(None, ("Alt-click", key_of("merge"))))
+        mouse = [MOUSE_TOLD.format(merge=merge)] if is_free else []
+        self.hint.setText(" ".join([*mouse, *told, "Ctrl-Z: undo."]))
 
     # --- actions of the buttons ------------------------------------------------------------------
 
@@ -252,7 +256,7 @@ class AnnotateWidget(SessionWidget):
         annotation = None if image is None else session.annotation(image)
         self.cells.refresh()
         self.cells.display(None if annotation is None else annotation.cells)
-        for button in (self.next_cell, self.background, self.region, self.all_marked):
+        for button in (self.next_cell, self.background, self.region, self.all_marked, self.import_button):
             button.setEnabled(image is not None)
         for labels in {annotation.cells for annotation in session.annotated()}:
             self._follow(labels)
@@ -282,10 +286,11 @@ class AnnotateWidget(SessionWidget):
         if isinstance(active, Labels | Shapes) and active not in self._watched:
             self._watched.add(active)
             self.listen(active.events.mode, self._show_hand)
-        hand = self._in_hand()
+        self._hand = hand = self._in_hand()
         for name, (button, _) in self._hands.items():
             button.setChecked(name == hand)
         self.tool_row.tell_of_brush(HAND_TOLD.get(hand, ""))
+        self._show_keys()
 
     def _offer_choice(self) -> None:
         """Show the list of images if several are visible at once; otherwise the queue names the image."""

@@ -29,6 +29,8 @@ from napari_cupre.widgets.taking_over import cells_in, exchanged, fitting_labels
 
 Gesture = Callable[[Cells], Change]
 
+SHOW_OTHERS = "Show other cells"
+
 
 @immutable
 class StoredCells:
@@ -190,7 +192,7 @@ class CellsLayer:
         self._show_all()
         if self.regions is not None:
             self.regions.show()
-        self.changed.emit(Change("Show other cells"))
+        self.changed.emit(Change(SHOW_OTHERS))
 
     def follow_regions(self, shapes: Shapes | None) -> None:
         """Take the regions from a Shapes layer and show them there; None leaves the regions as they are."""

@@ -14,6 +14,7 @@ from napari.layers import Image
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError
 from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.timers import single_timer
 
@@ -62,7 +63,8 @@ class ChannelContrast(SessionPart):
     session : Session
         Of the viewer.
     ours : Container[Image]
-        The layers to do this for; the contrast of others is napari's, or the user's.
+        Layers that were made with the contrast of their first chosen channel. The same is done for files that
+        napari opened itself, with one contrast for all channels. The contrast of arrays is their owner's.
     """
 
     def __init__(self, session: Session, ours: Container[Image]) -> None:
@@ -77,33 +79,53 @@ class ChannelContrast(SessionPart):
         session.image_changed.connect(self._moved)
 
     def _moved(self, event: object = None) -> None:
-        if self._session.is_open and self._session.image in self._ours:
+        image = self._session.image if self._session.is_open else None
+        if image is not None and self._is_followed(image):
             self._looking.start()
+
+    def _is_followed(self, image: Image) -> bool:
+        return image in self._ours or source_path(image) is not None
 
     def _look(self) -> None:
         """Change the contrast if another channel of the current image is on show than before."""
         image = self._session.image
-        if not self._session.is_open or image is None or image not in self._ours or image.rgb:
+        if not self._session.is_open or image is None or image.rgb or not self._is_followed(image):
             return
         with contextlib.suppress(CupreError):  # the axes are unknown
             reading = self._session.cell_image(image)
             channel = _channel_on_show(image, reading, self._session.viewer.dims.point)
-            before = self._on_show.get(image, (reading.chosen_channels or (0,))[0])
-            if channel is None or channel == before:
+            if channel is None:
+                return
+            before = self._on_show[image] if image in self._on_show else self._first(image, reading, channel)
+            self._on_show[image] = channel
+            if channel == before:
                 return
             kept = self._kept.setdefault(image, {})
             low, high = image.contrast_limits
-            kept[before] = float(low), float(high)
-            self._on_show[image] = channel
+            now = float(low), float(high)
+            if before is not None:
+                kept[before] = now
             if channel in kept:
                 show_limits(image, kept[channel])
                 return
             work = partial(limits_of, reading, channel, self._session.plane_on_show(image))
-            self._errands.do(work, partial(self._show, image, channel), lambda error: None)
+            self._errands.do(work, partial(self._show, image, channel, now), lambda error: None)
 
-    def _show(self, image: Image, channel: int, limits: Limits | None) -> None:
+    def _first(self, image: Image, reading: CellImage, channel: int) -> int | None:
+        """Return the channel that an image has the contrast of when it is first seen; None for none of them.
+
+        What napari chose for all channels spans the whole slider; what a person chose for `channel` does not.
+        """
+        if image in self._ours:
+            return (reading.chosen_channels or (0,))[0]
+        return None if tuple(image.contrast_limits) == tuple(image.contrast_limits_range) else channel
+
+    def _show(self, image: Image, channel: int, before: Limits, limits: Limits | None) -> None:
+        """Show the contrast of a channel, unless somebody has set another one meanwhile."""
         is_there = self._session.is_open and image in self._session.images()
-        if limits is not None and is_there and self._on_show.get(image) == channel:
+        if not is_there or tuple(image.contrast_limits) != before:
+            return
+        if limits is not None and self._on_show.get(image) == channel:
             show_limits(image, limits)
 
     def close(self) -> None:

@@ -316,7 +316,14 @@ class ImageChooser(DockPart):
         self.setVisible(not (self._choice.isHidden() and self._axes_row.isHidden()))
 
     def _chosen(self, layer: Image | None) -> None:
-        if layer is not None:
+        """Choose an image, and hide those that lie over it."""
+        if layer is None:
+            return
+        queue, images = self._session.queue, self._session.images()
+        above = images[images.index(layer) + 1 :]
+        if not layer.visible or any(x.visible and x.blending != "additive" for x in above):
+            queue.show(next(item for item in queue.items() if item.layer is layer))
+        else:
             self._session.image = layer
 
     def _show_image(self, layer: Image | None) -> None:

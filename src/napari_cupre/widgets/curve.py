@@ -27,7 +27,7 @@ class CurveView(PlotView):
     """
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__(owner, "Training curve", (150, 220))
+        super().__init__(owner, "Training curve", (130, 160))
         self._legend.setToolTip(
             "Both should fall. The model does not learn from held-out cells, so they show its real progress"
         )

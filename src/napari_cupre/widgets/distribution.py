@@ -29,7 +29,7 @@ class DistributionView(PlotView):
     """
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__(owner, "Distribution of the cells", (130, 170))
+        super().__init__(owner, "Distribution of the cells", (130, 150))
         self._drawn: tuple[np.ndarray, np.ndarray, str, str, str] | None = None
         self.shares: tuple[np.ndarray, np.ndarray] = (np.zeros(0), np.zeros(0))
         self._legend.setWordWrap(True)

@@ -114,6 +114,14 @@ def docks_in(window: QMainWindow) -> list[DockedWidget]:
     return [widget for dock in docks if isinstance(widget := dock.widget(), DockedWidget)]
 
 
+def to_front(widget: QWidget) -> None:
+    """Bring the dock that contains a widget to the front."""
+    dock = dock_of(widget)
+    if dock is not None:
+        dock.show()
+        dock.raise_()
+
+
 def dock_of(widget: QWidget) -> QDockWidget | None:
     """Return the dock that contains a widget."""
     parent = widget.parentWidget()

@@ -11,11 +11,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSlider
 
 from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.data.labels import USUAL_SCORE
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.project.boxes import Box
-from napari_cupre.project.gestures import LEAST, USUAL
+from napari_cupre.project.gestures import LEAST
 from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.controls import (
@@ -50,7 +51,7 @@ class FindRow(DockPart):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(round(100 * LEAST), 100)
         self.slider.setPageStep(5)
-        self.slider.setValue(read_preferences().certainty or round(100 * USUAL))
+        self.slider.setValue(read_preferences().certainty or round(100 * USUAL_SCORE))
         self.slider.setToolTip("Hide guesses the model is less sure of; this does not search again")
         remember(owner, certainty=self.slider)
         self.slider.valueChanged.connect(self._certainty_chosen)

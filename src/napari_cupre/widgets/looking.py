@@ -115,7 +115,7 @@ def guesses_on_show(viewer: Viewer, cells: CellsLayer, *, whole_plane: bool = Fa
 
 
 def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
-    """Show a cell in the middle of the canvas, on one of its planes.
+    """Show a cell on one of its planes; in the middle of the canvas, unless all of it can be seen already.
 
     Raises
     ------
@@ -132,7 +132,9 @@ def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
         if cells.axes[axis] != "C":
             viewer.dims.set_point(axis + viewer.dims.ndim - cells.layer.ndim, world[axis])
     camera = camera_of(viewer)
-    camera.center = (*camera.center[:-2], *world[-2:])
+    seen = view_of(viewer, cells)[-2:]
+    if not all(first <= start and stop <= last for (start, stop), (first, last) in zip(box[-2:], seen)):
+        camera.center = (*camera.center[:-2], *world[-2:])
     size = max(stop - start for start, stop in box[-2:]) * float(np.min(np.abs(cells.layer.scale[-2:])))
     if size * camera.zoom < SMALLEST:
         camera.zoom = COMFORTABLE / size

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from napari_cupre.errors import InputError
 from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.controls import DockPart, SessionWidget
+from napari_cupre.widgets.docking import docked, to_front
 from napari_cupre.widgets.steady_button import SteadyButton
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.annotate_widget import AnnotateWidget
 
 
 class NextSteps(DockPart):
@@ -18,7 +24,7 @@ class NextSteps(DockPart):
         self.go_on = self._button("Next image", "Show the image that would teach most, or the next one")
         self.back = self._button("Back", "Continue from the round before; the new one stays in the list")
         self.find_again.clicked.connect(lambda: owner.attempt(self._find))
-        self.go_on.clicked.connect(lambda: owner.attempt(self._session.what_next.go_on))
+        self.go_on.clicked.connect(lambda: owner.attempt(self._go_on))
         self.back.clicked.connect(lambda: owner.attempt(self._go_back))
         in_row(self.find_again, self.go_on, self.back, within=self, spacing=6)
         self.hide()
@@ -49,13 +55,23 @@ class NextSteps(DockPart):
         self.hide()
 
     def _find(self) -> None:
-        from napari_cupre.widgets.annotate_widget import AnnotateWidget
-        from napari_cupre.widgets.docking import docked
-
-        annotate = docked(self._session, AnnotateWidget)
+        annotate = self._annotate()
         if annotate is None:
             raise InputError("Annotate is closed: open it from the Plugins menu, then press Find cells.")
+        to_front(annotate)  # it shows how far the search is and what was found, and there guesses are mended
         annotate.attempt(annotate.find_row.find_cells)
+
+    def _go_on(self) -> None:
+        self._session.what_next.go_on()
+        annotate = self._annotate()
+        if annotate is not None:
+            to_front(annotate)
+
+    def _annotate(self) -> AnnotateWidget | None:
+        """Return the Annotate dock of this window; None if it is closed."""
+        from napari_cupre.widgets.annotate_widget import AnnotateWidget
+
+        return docked(self._session, AnnotateWidget)
 
     def _go_back(self) -> None:
         self._session.model_added(self._session.rounds.go_back(self._before))

@@ -102,7 +102,7 @@ class PredictWidget(JobDock):
         self.score.setSpecialValueText("auto")
         self.score.setToolTip(
             "Minimum certainty; lower finds more cells and more false positives; "
-            "auto is 50 % or depends on the image"
+            "auto is 45 % or more, depending on the image"
         )
         self.score.setValue(self.preferences.certainty)
 
@@ -232,6 +232,13 @@ class PredictWidget(JobDock):
         count = len(self.session.queue.items())
         self.first.setText("Finds every cell of one image, or of all." if count else EMPTY)
         self.all_images.setText(f"all {count} images" if count > 1 else "all images")
+        self._allow()
+
+    def _allow(self) -> None:
+        """Offer to find cells only where there is an image."""
+        status = self.job.status
+        has_images = status.is_active or bool(self.session.queue.items())
+        self.button.setEnabled(has_images and status.state is not RunState.STOPPING)
 
     def _model_chosen(self, name: str) -> None:
         self.session.model = name
@@ -239,6 +246,7 @@ class PredictWidget(JobDock):
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
         self._show_job(self.job, "Find cells")
+        self._allow()
         if status.state is RunState.DONE:
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:

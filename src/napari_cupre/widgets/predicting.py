@@ -196,7 +196,7 @@ class PredictionJob(BorrowingJob):
                         yield _over_all(event, position, len(plan.images), image.name)
                     case StateChanged(state=state):
                         if not state.is_over:
-                            yield event
+                            yield _begun(event, position, len(plan.images), image.name)
                     case Finished():
                         verdicts.append((image.name, event, counts))
                         yield ImageFinished(position)
@@ -352,6 +352,11 @@ def _over_all(event: Progress, position: int, count: int, name: str) -> Progress
     return Progress(done, count * FINE, message)
 
 
+def _begun(event: StateChanged, position: int, count: int, name: str) -> Event:
+    """Return what to show when the engine begins an image: the model is loaded for the first one only."""
+    return _over_all(Progress(0, 1, ""), position, count, name) if position else event
+
+
 def _named(verdict: Finished, name: str, shown: int) -> str:
     """Return the verdict on one image, worded to stand alone, with the number of cells that are shown."""
     found = counted(verdict.result["cells"], "cell")
@@ -406,11 +411,11 @@ def found_words(shown: int, covered: int, hidden: int, images: str) -> str:
     >>> found_words(42, 0, 0, "1 image")
     'Found 42 cells in 1 image.'
     >>> found_words(42, 14, 3, "1 image")
-    'Found 42 new cells in 1 image. 14 more are checked or edited already. 3 less certain ones are hidden.'
+    'Found 42 new cells in 1 image. 14 more lie on your own cells. 3 less certain ones are hidden.'
     """
     parts = [f"Found {counted(shown, 'new cell' if covered else 'cell')} in {images}."]
     if covered:
-        parts.append(f"{covered} more {'is' if covered == 1 else 'are'} checked or edited already.")
+        parts.append(f"{covered} more {'lies' if covered == 1 else 'lie'} on your own cells.")
     if hidden:
         parts.append(f"{counted(hidden, 'less certain one is', 'less certain ones are')} hidden.")
     return " ".join(parts)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
+from napari_cupre.errors import CupreError
 from napari_cupre.io.files import COMPANION, IMAGE_SUFFIXES
 from napari_cupre.project.place import ENDING
 from napari_cupre.widgets.arranging import in_column, in_row
@@ -18,6 +20,7 @@ from napari_cupre.widgets.shortcuts import with_key
 STEP_WIDTH = 28
 NAME_WIDTH = 110  # maximum width of the image's name in px, so that the dock fits 320 px
 MOST_IN_MENU = 40
+PLANES, FIELDS = "Each plane of this stack", "Fields of this slide"
 
 
 class QueueRow(DockPart):
@@ -45,6 +48,7 @@ class QueueRow(DockPart):
         self.more.setToolTip("Add images, or open a project")
         self.more.setAccessibleName("Add images")
         self.more.setFixedWidth(STEP_WIDTH + 12)
+        self._entries: dict[str, QAction] = {}
         self.more.setMenu(self._sources())
         self.line = caption()
         row = in_row(self.back, self.name, self.forth, *others, self.more, spacing=4, wide=self.name)
@@ -117,17 +121,31 @@ class QueueRow(DockPart):
 
     def _sources(self) -> QMenu:
         menu = QMenu(self.more)
+        menu.setToolTipsVisible(True)
+        menu.aboutToShow.connect(self._allow)
         for text, action in (
             ("Image files …", self._ask_for_files),
             ("Folder of images …", self._ask_for_folder),
-            ("Each plane of this stack", self._queue.add_planes),
-            ("Fields of this slide", self._queue.add_fields),
+            (PLANES, self._queue.add_planes),
+            (FIELDS, self._queue.add_fields),
             ("Open a project …", self._ask_for_project),
         ):
             entry = menu.addAction(text)
             if entry is not None:
+                self._entries[text] = entry
                 entry.triggered.connect(lambda _=False, action=action: self._owner.attempt(action))
         return menu
+
+    def _allow(self) -> None:
+        """Offer planes and fields only of an image that has them; the others say what is missing."""
+        for text, what in ((PLANES, "planes"), (FIELDS, "fields")):
+            try:
+                self._queue.file_with(what)
+                missing = ""
+            except CupreError as error:
+                missing = str(error)
+            self._entries[text].setEnabled(not missing)
+            self._entries[text].setToolTip(missing or text)
 
     def _ask_for_files(self) -> None:
         endings = " ".join(f"*{suffix}" for suffix in sorted((*IMAGE_SUFFIXES, COMPANION)))

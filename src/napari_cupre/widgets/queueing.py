@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -79,8 +78,6 @@ class ImageQueue(SessionPart):
         self.order: dict[str, int] | None = None
         """Position of images that come first, by name; None to sort by name."""
         self.status = self.error = ""
-        self.gui_seconds: list[float] = []
-        """Time that each new image blocked the window, for the benchmark."""
         self._ahead = single_timer(self._read_ahead, AHEAD_MS)
         self._keeper.opened.connect(self._opened)
         self._keeper.changed.connect(self.changed.emit)
@@ -114,6 +111,10 @@ class ImageQueue(SessionPart):
         """Whether several images are visible at once, because some were not opened through the queue."""
         images = self._session.images()
         return len(images) > 1 and any(image not in self._shown for image in images)
+
+    def is_opened(self, layer: Image) -> bool:
+        """Whether somebody opened an image over the others, which is neither ours nor a channel of them."""
+        return layer not in self._made and layer.blending != "additive"
 
     def state(self, item: Item) -> str:
         """Describe an image, e.g. "41 cells, 22 checked"."""
@@ -202,7 +203,6 @@ class ImageQueue(SessionPart):
 
     def _take(self, loaded: Loaded) -> None:
         """Make layers for an image that was read and for its cells, if any."""
-        began = time.perf_counter()
         self._wanted, self.status = None, ""
         session, entry, project = self._session, loaded.entry, self._keeper.project
         assert project is not None
@@ -219,7 +219,6 @@ class ImageQueue(SessionPart):
             loaded.colours.work_anew()
         if tool is not None and not self.error:
             session.tools.take(tool)
-        self.gui_seconds.append(time.perf_counter() - began)
 
     def _place(self, loaded: Loaded) -> Image:
         """Return the layer for an image that was read: one of an image shown long ago, or a new one."""
@@ -271,6 +270,8 @@ class ImageQueue(SessionPart):
         last = next(reversed(self._shown), None) if session.image is image else session.image
         for other in session.images():
             for layer in self._layers_of(other):
+                if other is not image and layer.visible:  # napari would give the brush to whatever comes back
+                    layer.mode = "pan_zoom"
                 if layer.visible != (other is image):
                     layer.visible = other is image
         session.image = image
@@ -357,7 +358,7 @@ class ImageQueue(SessionPart):
         InputError
             There is no stack, or it has no file.
         """
-        path, axes = self._file("planes")
+        path, axes = self.file_with("planes")
         self._add(lambda project: (list(planes_of(project, path, axes)), []))
 
     def add_fields(self) -> None:
@@ -368,12 +369,13 @@ class ImageQueue(SessionPart):
         InputError
             There is no image, or it has no file.
         """
-        path, _ = self._file("fields")
+        path, _ = self.file_with("fields")
         diameter = self._session.sizes.best(self._session.image)
         side = FIELD_SIDE if diameter is None else round(diameter * FIELD_CELLS)
         self._add(lambda project: (list(fields_of(project, path, max(64, side))), []))
 
-    def _file(self, what: str) -> tuple[Path, str]:
+    def file_with(self, what: str) -> tuple[Path, str]:
+        """Return the file of the chosen image and its axes; raise `InputError` if it has no such parts."""
         image = self._session.image
         path = None if image is None else source_path(image)
         if image is None or path is None:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import RunState
 from napari_cupre.io.ownership import as_named
+from napari_cupre.project.cells import Change
 from napari_cupre.project.measurements import (
     IMAGE,
     IMAGES_ENDING,
@@ -22,6 +23,7 @@ from napari_cupre.project.measurements import (
     write_tables,
 )
 from napari_cupre.widgets.captions import caption
+from napari_cupre.widgets.cells_layer import SHOW_OTHERS, CellsLayer
 from napari_cupre.widgets.controls import (
     MessageLine,
     job_words,
@@ -154,7 +156,10 @@ class ResultsWidget(JobDock):
             status.state is not RunState.STOPPING and (status.is_active or self._count > 0)
         )
 
-    def _cells_changed(self, *args: Any) -> None:
+    def _cells_changed(self, cells: CellsLayer, change: Change) -> None:
+        """Say that the figures are out of date, unless a layer only shows the cells of another image."""
+        if change.verb == SHOW_OTHERS:
+            return
         if self.job.tables is not None and not self._is_stale and not self.job.status.is_active:
             self._is_stale = True
             self.notice.show_notice("Cells have changed since: measure again to include them.")

@@ -88,7 +88,7 @@ class SaveRow(DockPart):
             shown = layers  # `savable` raises for an image without cells
         results = [*(savable(session, layer) for layer in shown), *stored]
         paths = [path for image in session.images() if (path := source_path(image)) is not None]
-        session.saving.start(save_results, results, folder, formats, paths)
+        session.saving.start(save_results, results, folder, formats, paths, len(layers) - len(shown))
 
     def _ask_and_save(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the results")

@@ -20,7 +20,7 @@ from napari_cupre.prediction.labelstore import cells_table
 from napari_cupre.project.project import Project
 from napari_cupre.records import immutable
 from napari_cupre.widgets.session import METADATA_KEY, Session
-from napari_cupre.words import some_of
+from napari_cupre.words import counted, some_of
 
 if TYPE_CHECKING:
     from napari_cupre.io.writers.output_cells import PredictedInstances
@@ -154,6 +154,7 @@ def save_results(
     folder: Path,
     formats: Sequence[str],
     images: Sequence[Path] = (),
+    empty: int = 0,
 ) -> Iterator[Event | None]:
     """Write results into a folder under unused names; a generator for `Job.start`.
 
@@ -163,6 +164,8 @@ def save_results(
         Names from `FORMAT_CHOICES`; slides are always copied as OME-Zarr with a table.
     images : Sequence[Path], optional
         Files of the open images; labels written beside an image get its name with "_labels" appended.
+    empty : int, optional
+        Number of chosen images that have no cells, besides those among the results.
     """
     from napari_cupre.io.writers import write
 
@@ -170,6 +173,7 @@ def save_results(
     for number, given in enumerate(results):
         result = given.read() if isinstance(given, SavableStored) else given
         if result is None:
+            empty += 1
             continue
         name = result.image.name if isinstance(result, Savable) else result.name
         yield Progress(number, len(results), f"writing {name}")
@@ -189,7 +193,8 @@ def save_results(
         )
     if not names:
         raise InputError("None of these images has cells yet: find or draw some first.")
-    yield Finished(f"Saved as {some_of(names)} in {folder}.")
+    without = f" {counted(empty, 'image has', 'images have')} no cells." if empty else ""
+    yield Finished(f"Saved as {some_of(names)} in {folder}.{without}")
     yield StateChanged(RunState.DONE)
 
 

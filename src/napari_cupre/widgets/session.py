@@ -373,8 +373,8 @@ class Session:
             self._owners[layer] = weakref.ref(annotation.image)
 
     def _welcome(self, event: Any) -> None:
-        """Choose the first image."""
-        if self._image is None and isinstance(event.value, Image):
+        """Choose the first image, and later any that the user opens over it."""
+        if isinstance(event.value, Image) and (self._image is None or self.queue.is_opened(event.value)):
             self.image = event.value
 
     def _forget(self, event: Any) -> None:

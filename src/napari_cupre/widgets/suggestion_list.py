@@ -19,7 +19,7 @@ from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget, job_words
 from napari_cupre.widgets.remembering import remember
-from napari_cupre.widgets.what_next import Advice
+from napari_cupre.widgets.what_next import RATED_LATER, Advice
 
 PICTURE = 44
 ROWS = 3
@@ -65,6 +65,7 @@ class SuggestionList(DockPart):
         in_column(self.line, self.list, row, within=self, spacing=2)
         owner.listen(self._next.changed, self._fill)
         owner.listen(self._next.job.status.events, self.refresh)
+        owner.listen(self._session.training.status.events.state, self.refresh)
         owner.listen(self._queue.changed, self.refresh)
         owner.listen(self._session.models_changed, self.refresh)
         for signal in ("inserted", "removed"):
@@ -78,7 +79,8 @@ class SuggestionList(DockPart):
         self.button.setVisible(self._next.has_choice)
         self.setVisible(self._next.has_choice and (is_open or status.is_active))
         self.rate.setText(job_words(status, "Rate", "Stop"))
-        self.rate.setEnabled(status.state is not RunState.STOPPING)
+        is_possible = status.is_active or not self._session.training.status.is_active
+        self.rate.setEnabled(is_possible and status.state is not RunState.STOPPING)
         self.line.setText(self._sentence())
         self.line.setVisible(bool(self.line.text()))
         self.list.setVisible(is_open and bool(self._next.advice))
@@ -91,6 +93,8 @@ class SuggestionList(DockPart):
         status = self._next.job.status
         if status.is_active:
             return f"Rating the images: {status.message or 'starting'} ({100 * status.fraction:.0f} %)"
+        if self._session.training.status.is_active:
+            return RATED_LATER
         notices = " ".join(filter(None, (self._next.out_of_date, self._next.notice)))
         return status.error or notices or ("" if self._next.advice else EMPTY)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 WAITING = "Waiting for the current job"
+RATED_LATER = "A model is being trained: the images are rated when it is done."
 
 
 @immutable
@@ -109,7 +110,7 @@ class WhatNext(SessionPart):
         if not self.has_choice:
             raise InputError("There is no other image to compare with: add some with +.")
         if session.training.status.is_active:
-            raise InputError("A model is being trained: the images are rated when it is done.")
+            raise InputError(RATED_LATER)
         if self.job.status.is_active:
             raise InputError("The images are being rated: wait a moment.")
         self._turn.begin()
