@@ -101,7 +101,6 @@ class KnownModels(SessionPart):
             self._answers[question.key] = question.found
             if is_news:
                 question.announce()
-                return
         if question.is_outdated and question.key not in self._asked:
             self._start(question.key, question.work, question.announce)
 
