@@ -45,8 +45,11 @@ from napari_cupre.widgets.suggestion_list import SuggestionList
 from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
-MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, {merge} to merge it with the last cell."
-"""Not told while a tool or a brush is in hand: then a click draws."""
+MOUSE_TOLD = {
+    "": "Click a guess to accept it, Ctrl-click to delete it, {merge} to merge it with the last cell.",
+    "paint": "Ctrl-click a cell to delete it, {merge} to merge it with the last one.",
+}
+"""What clicks on cells do, by the brush of `HAND_TOLD` in hand; with the others they do nothing."""
 OPEN_IMAGE = "Open an image first: drag a file into the window, press +, or choose File > Open Sample."
 NO_CELLS = "No cells yet."
 CHOOSE_IMAGE = "No image is visible: choose one at the top."
@@ -93,7 +96,6 @@ class AnnotateWidget(SessionWidget):
         self._lay_out()
         self.session.shortcuts.offer("brush", lambda: self._take_or_leave("paint"))
         self.listen(self.session.shortcuts.changed, self._show_keys)
-        self.listen(self.session.tools.changed, self._show_keys)
         self._show_keys()
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
@@ -179,10 +181,9 @@ class AnnotateWidget(SessionWidget):
         """Show the current keys in the texts; a user can change them in napari's shortcuts dialog."""
         self.next_cell.setText(with_key("Brush", "brush"))
         told = [f"{key_of(name)}: {text}." for name, text in KEYS_TOLD.items() if key_of(name)]
-        is_free = self.session.tools.tool is None and not self._hand
         merge = " or ".join(filter(None, ("Alt-click", key_of("merge"))))
-        mouse = [MOUSE_TOLD.format(merge=merge)] if is_free else []
-        self.hint.setText(" ".join([*mouse, *told, "Ctrl-Z: undo."]))
+        mouse = MOUSE_TOLD.get(self._hand, "").format(merge=merge)
+        self.hint.setText(" ".join(filter(None, [mouse, *told, "Ctrl-Z: undo."])))
 
     # --- actions of the buttons ------------------------------------------------------------------
 
