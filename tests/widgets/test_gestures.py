@@ -200,6 +200,17 @@ def on_canvas_middle(viewer: Any) -> tuple[float, ...]:
     return tuple(camera_of(viewer).center[-2:])
 
 
+def test_the_dock_tells_what_a_click_does_with_the_brush_in_hand(workbench: Any, guesses: CellsLayer) -> None:
+    annotate = workbench.annotate
+    assert annotate.hint.text().startswith("Click a guess to accept it, Ctrl-click")
+    annotate.next_cell.click()
+    assert annotate.hint.text().startswith("Ctrl-click a cell to delete it, Alt-click or J")
+    annotate.region.click()
+    assert annotate.hint.text().startswith("Tab")
+    annotate.region.click()
+    assert "next guess" in annotate.hint.text()
+
+
 def test_all_in_view_are_accepted_by_one_key_and_one_undo(
     workbench: Any, mouse: Mouse, guesses: CellsLayer, qtbot: Any
 ) -> None:

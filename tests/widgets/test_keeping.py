@@ -227,10 +227,14 @@ def test_a_second_window_is_told_and_may_look(
         qtbot.waitUntil(lambda: "open in another window" in question.text, timeout=WAIT)
         question.press("Look only")
         qtbot.waitUntil(lambda: "field" in workbench.viewer.layers, timeout=WAIT)
+        line = workbench.annotate.save_line.line
+        assert line.text() == "Open to look only."
         session.image = workbench.viewer.layers["field"]
         add(session, (10, 10))
         session.keeper.save()
         assert "open read-only" in question.text
+        assert line.text() == "Not saved."
+        assert [button.text() for button in question.buttons] == ["Save elsewhere …"], "no other try helps"
         assert not (other.folder / "cells").exists()
 
 

@@ -28,12 +28,12 @@ from napari_cupre.widgets.controls import (
     follow_layers,
     heading,
     labelled,
-    layer_combo,
     push_button,
 )
 from napari_cupre.widgets.find_row import FindRow
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_up, targets_of
+from napari_cupre.widgets.layer_choice import LayerChoice
 from napari_cupre.widgets.looking import check_flat, plane_on_show
 from napari_cupre.widgets.questioner import Questioner
 from napari_cupre.widgets.queue_row import QueueRow
@@ -45,8 +45,11 @@ from napari_cupre.widgets.suggestion_list import SuggestionList
 from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
-MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, {merge} to merge it with the last cell."
-"""Not told while a tool or a brush is in hand: then a click draws."""
+MOUSE_TOLD = {
+    "": "Click a guess to accept it, Ctrl-click to delete it, {merge} to merge it with the last cell.",
+    "paint": "Ctrl-click a cell to delete it, {merge} to merge it with the last one.",
+}
+"""What clicks on cells do, by the brush of `HAND_TOLD` in hand; with the others they do nothing."""
 OPEN_IMAGE = "Open an image first: drag a file into the window, press +, or choose File > Open Sample."
 NO_CELLS = "No cells yet."
 CHOOSE_IMAGE = "No image is visible: choose one at the top."
@@ -72,8 +75,8 @@ class AnnotateWidget(SessionWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.cells = layer_combo(
-            self.session, Labels, "The Labels layer with the cells of this image", nullable=True
+        self.cells = LayerChoice(
+            self.session, Labels, "The Labels layer with the cells of this image", is_optional=True
         )
         self.cells.changed.connect(self._cells_chosen)
         self.import_button = push_button(
@@ -93,7 +96,6 @@ class AnnotateWidget(SessionWidget):
         self._lay_out()
         self.session.shortcuts.offer("brush", lambda: self._take_or_leave("paint"))
         self.listen(self.session.shortcuts.changed, self._show_keys)
-        self.listen(self.session.tools.changed, self._show_keys)
         self._show_keys()
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
@@ -118,7 +120,7 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.channels)
         self.scenes = SceneNote(self)
         column.addWidget(self.scenes)
-        row = labelled("Cells in", self.cells.native)
+        row = labelled("Cells in", self.cells)
         row.addWidget(self.import_button)
         column.addLayout(row)
         column.addWidget(self.status)
@@ -179,10 +181,9 @@ class AnnotateWidget(SessionWidget):
         """Show the current keys in the texts; a user can change them in napari's shortcuts dialog."""
         self.next_cell.setText(with_key("Brush", "brush"))
         told = [f"{key_of(name)}: {text}." for name, text in KEYS_TOLD.items() if key_of(name)]
-        is_free = self.session.tools.tool is None and not self._hand
         merge = " or ".join(filter(None, ("Alt-click", key_of("merge"))))
-        mouse = [MOUSE_TOLD.format(merge=merge)] if is_free else []
-        self.hint.setText(" ".join([*mouse, *told, "Ctrl-Z: undo."]))
+        mouse = MOUSE_TOLD.get(self._hand, "").format(merge=merge)
+        self.hint.setText(" ".join(filter(None, [mouse, *told, "Ctrl-Z: undo."])))
 
     # --- actions of the buttons ------------------------------------------------------------------
 
@@ -254,10 +255,8 @@ class AnnotateWidget(SessionWidget):
         session, image = self.session, self.session.image
         self._offer_choice()
         annotation = None if image is None else session.annotation(image)
-        with self.cells.changed.blocked():
-            self.cells.reset_choices()
-            cells = None if annotation is None else annotation.cells
-            self.cells.value = cells if cells in self.cells.choices else None
+        self.cells.refresh()
+        self.cells.display(None if annotation is None else annotation.cells)
         for button in (self.next_cell, self.background, self.region, self.all_marked, self.import_button):
             button.setEnabled(image is not None)
         for labels in {annotation.cells for annotation in session.annotated()}:

@@ -17,6 +17,8 @@ from napari_cupre.widgets.theme import Palette, palette_of
 if TYPE_CHECKING:
     from pyqtgraph import PlotWidget
 
+TITLE_ROOM = 6  # px
+
 
 class PlotView(QWidget):
     """A legend above a plot in the colours of napari's theme; the plot is created when needed.
@@ -68,6 +70,8 @@ class PlotView(QWidget):
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(x=False, y=False)
         self._add_curves(plot)
+        # pyqtgraph draws the title of the axis a few px below it, where the plot would end
+        plot.getPlotItem().layout.setContentsMargins(1, 1, 1, TITLE_ROOM)
         self._column.addWidget(plot)
         self._plot = plot
         self._wear_theme()

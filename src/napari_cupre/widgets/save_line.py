@@ -60,7 +60,9 @@ class SaveLine(DockPart):
         keeper = self._keeper
         project = keeper.project
         where = f' in "{project.folder.stem}"' if project is not None and not keeper.is_scratch else ""
-        if keeper.error:
+        if project is not None and project.read_only and not keeper.is_dirty:
+            self.line.say("Open to look only.", "plain")
+        elif keeper.error:
             self.line.say("Not saved." if project is not None else "", "error")
         elif keeper.is_dirty and (keeper.saved_at is None or _seconds(keeper.saved_at) > 1):
             self.line.say("Saving ...", "plain")
@@ -85,8 +87,9 @@ class SaveLine(DockPart):
         elif keeper.error and keeper.project is None and not keeper.is_dirty:
             self.question.ask(keeper.error, [("OK", "Dismiss this message", self._leave_locked)])
         elif keeper.error:
-            again = ("Try again", "Save again", keeper.save)
-            self.question.ask(keeper.error, [again, elsewhere])
+            is_hopeless = keeper.project is not None and bool(keeper.project.read_only)
+            again = [] if is_hopeless else [("Try again", "Save again", keeper.save)]
+            self.question.ask(keeper.error, [*again, elsewhere])
         elif keeper.notice:
             self.question.ask(keeper.notice, [("OK", "Dismiss this message", self._leave_notice)])
         elif keeper.lost:
