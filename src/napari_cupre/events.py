@@ -8,11 +8,13 @@ values or numpy arrays, so that events can be sent to another process.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+
+from napari_cupre.records import immutable
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -35,12 +37,12 @@ class RunState(StrEnum):
         return self in (RunState.DONE, RunState.STOPPED, RunState.FAILED)
 
 
-@dataclass(frozen=True)
+@immutable
 class Event:
     """Base of all events."""
 
 
-@dataclass(frozen=True)
+@immutable
 class StateChanged(Event):
     """The run entered another state."""
 
@@ -48,14 +50,14 @@ class StateChanged(Event):
     message: str = ""
 
 
-@dataclass(frozen=True)
+@immutable
 class Notice(Event):
     """A message for the user, e.g. a smaller batch or a skipped file."""
 
     message: str
 
 
-@dataclass(frozen=True)
+@immutable
 class Progress(Event):
     """Progress of a job that consists of countable parts (images, tiles)."""
 
@@ -64,7 +66,7 @@ class Progress(Event):
     message: str = ""
 
 
-@dataclass(frozen=True)
+@immutable
 class TileDone(Event):
     """A part of a plane has new labels.
 
@@ -84,7 +86,7 @@ class TileDone(Event):
     labels: np.ndarray
 
 
-@dataclass(frozen=True)
+@immutable
 class StepDone(Event):
     """One optimiser step of a training.
 
@@ -109,7 +111,7 @@ class StepDone(Event):
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@immutable
 class Validated(Event):
     """The model was scored on held-out data.
 
@@ -124,7 +126,7 @@ class Validated(Event):
     is_best: bool
 
 
-@dataclass(frozen=True)
+@immutable
 class Preview(Event):
     """The current model's labels, int32 (Y, X), for the image that the listener requested."""
 
@@ -132,7 +134,7 @@ class Preview(Event):
     labels: np.ndarray
 
 
-@dataclass(frozen=True)
+@immutable
 class Saved(Event):
     """A file was written completely.
 
@@ -145,7 +147,7 @@ class Saved(Event):
     step: int
 
 
-@dataclass(frozen=True)
+@immutable
 class Finished(Event):
     """Last event of a run that finished or was stopped; `verdict` sums it up in one line."""
 

@@ -352,7 +352,7 @@ def test_cancel_keeps_what_was_found(
 
 
 def test_no_image_and_no_model(viewer: Any, prediction: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_cupre.widgets.model_list.list_models", lambda: [])
+    monkeypatch.setattr("napari_cupre.widgets.known_models.list_models", lambda: [])
     widget = PredictWidget(viewer)
     assert not widget.button.isEnabled()
     assert "Open an image" in widget.first.text()

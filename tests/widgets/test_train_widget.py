@@ -251,6 +251,7 @@ def test_the_preview_lies_on_the_view_and_leaves_the_brush_alone(
     qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
     preview = viewer.layers["cupre preview"]
     qtbot.waitUntil(lambda: preview.data.max() > 0, timeout=WAIT)
+    assert preview.visible
     assert sum("preview" in layer.name for layer in viewer.layers) == 1
     np.testing.assert_allclose(preview.scale, (0.5, 0.5))
     assert viewer.layers.selection.active.name == "field cells"
@@ -270,6 +271,7 @@ def test_a_preview_that_never_came_leaves_no_empty_layer(
     assert "cupre preview" not in viewer.layers  # nor is it made in the same breath as all else
     qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
     assert not viewer.layers["cupre preview"].data.any()
+    assert not viewer.layers["cupre preview"].visible, "nothing to draw yet"
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     assert "cupre preview" not in viewer.layers
@@ -302,8 +304,12 @@ def test_an_error_is_one_sentence_with_details_on_request(
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     assert widget.message.text == "The engine process ended unexpectedly."
-    assert widget.message.details.isHidden()
-    assert "Traceback" in widget.message.details.toPlainText()
+    details = widget.message.details
+    assert details is not None
+    assert details.text.isHidden()
+    assert "Traceback" in details.text.toPlainText()
+    details.more.click()
+    assert not details.text.isHidden()
     assert widget.curve.isHidden(), "there is nothing to draw"
     training.fails = ""
     widget.button.click()

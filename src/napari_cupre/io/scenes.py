@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from napari_cupre.errors import InputError
+from napari_cupre.records import immutable
 from napari_cupre.words import some_of
 
 ALL = "all"
@@ -24,7 +25,7 @@ _EXTRA_SHARE = 1 / 16
 """If pictures of different sizes have no names, one below this share of the largest is a thumbnail."""
 
 
-@dataclass(frozen=True)
+@immutable
 class Scene:
     """One image of a file.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from napari_cupre.errors import InputError, ModelFileError
+from napari_cupre.records import immutable
 
 
-@dataclass(frozen=True)
+@immutable
 class ModelConfig:
     """All settings that determine the structure and the behaviour of a `CellRCNN`.
 

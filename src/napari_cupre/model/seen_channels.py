@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.data.shot import Shot
 from napari_cupre.io.channel_names import names_of
+from napari_cupre.records import immutable
 
 Value = TypeVar("Value", int, str)
 
 
-@dataclass(frozen=True)
+@immutable
 class SeenChannels:
     """The channels that a model learned from.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from napari_cupre.errors import InputError, ModelFileError, writing
 from napari_cupre.model.config import preset
 from napari_cupre.model.runs import SUFFIX as RUN_SUFFIX
 from napari_cupre.model.runs import delete_run, list_runs
+from napari_cupre.records import immutable
 
 if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import Model
@@ -38,7 +38,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 """Folder of the checkpoints that ship with the package."""
 
 
-@dataclass(frozen=True)
+@immutable
 class ZooEntry:
     """A model that can be chosen by name; `path` is None for random weights."""
 
@@ -66,13 +66,18 @@ def list_models() -> list[ZooEntry]:
     folder = user_folder()
     paths = sorted(folder.glob(f"*{SUFFIX}"), key=lambda p: p.stem) if folder.is_dir() else []
     own = [ZooEntry(p.stem, p, "your model") for p in paths if not p.name.startswith(".")]
-    hidden = {entry.name for entry in own} - {BUNDLED}
-    entries = [
+    hidden = {entry.name for entry in own} - {BUNDLED, SCRATCH}
+    return [*(entry for entry in models_of_package() if entry.name not in hidden), *own]
+
+
+def models_of_package() -> list[ZooEntry]:
+    """List the models that ship, and scratch, without a look into the user's folder."""
+    shipped = [
         ZooEntry(name, bundled_path(name), description)
         for name, description in SHIPPED.items()
-        if name not in hidden and bundled_path(name).is_file()
+        if bundled_path(name).is_file()
     ]
-    return [*entries, _random_weights(), *own]
+    return [*shipped, _random_weights()]
 
 
 def _random_weights() -> ZooEntry:

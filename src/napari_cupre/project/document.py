@@ -9,6 +9,7 @@ from typing import Any
 
 from napari_cupre.errors import InputError
 from napari_cupre.project.cells import Region
+from napari_cupre.records import immutable
 
 FORMAT = 1
 DOCUMENT = "project.json"
@@ -72,7 +73,7 @@ class ProjectImage:
         return self.content, self.series, tuple(sorted(self.plane.items())), self.field
 
 
-@dataclass(frozen=True)
+@immutable
 class Round:
     """One training of the project.
 

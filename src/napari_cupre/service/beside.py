@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from napari_cupre import events
+from napari_cupre.records import immutable
 from napari_cupre.service.protocol import Request
 
 
-@dataclass(frozen=True)
+@immutable
 class RateRequest(Request):
     """Rate images by how much they would teach; answered by `Rated`.
 
@@ -37,7 +38,7 @@ class RateRequest(Request):
     channels: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True)
+@immutable
 class LessonRequest(Request):
     """Measure one more point of a project's learning curve; `Finished` says how many are "left".
 
@@ -50,7 +51,7 @@ class LessonRequest(Request):
     device: str = "auto"
 
 
-@dataclass(frozen=True)
+@immutable
 class TryRequest(Request):
     """Let several models find cells in the visible part; answered by one `Tried` for each.
 
@@ -70,7 +71,7 @@ class TryRequest(Request):
     device: str = "auto"
 
 
-@dataclass(frozen=True)
+@immutable
 class Tried(events.Event):
     """The cells found by one model in the part of the view that all models searched.
 
@@ -95,7 +96,7 @@ class Tried(events.Event):
     scores: np.ndarray
 
 
-@dataclass(frozen=True)
+@immutable
 class Rated(events.Event):
     """Images, and fields of large ones, with the most instructive first.
 

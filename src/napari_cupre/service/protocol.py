@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -18,6 +18,7 @@ import numpy as np
 
 from napari_cupre import events
 from napari_cupre.errors import InputError
+from napari_cupre.records import immutable
 
 ARRAY_KEY = "$npy"
 
@@ -25,12 +26,12 @@ URGENT = "--urgent"
 """Argument of a child whose answers a person waits for."""
 
 
-@dataclass(frozen=True)
+@immutable
 class Request:
     """Base of all requests of the window."""
 
 
-@dataclass(frozen=True)
+@immutable
 class FinetuneRequest(Request):
     """Train on a training set that is already on disk.
 
@@ -59,7 +60,7 @@ class FinetuneRequest(Request):
     annotation: dict[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@immutable
 class ImageRequest(Request):
     """Base of requests to a model about an image.
 
@@ -91,7 +92,7 @@ class ImageRequest(Request):
     channels: list[int] | None = field(default=None, kw_only=True)
 
 
-@dataclass(frozen=True)
+@immutable
 class PredictRequest(ImageRequest):
     """Segment one image, plane by plane.
 
@@ -110,7 +111,7 @@ class PredictRequest(ImageRequest):
     keep_bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@immutable
 class PreviewRequest(Request):
     """Show the current state of a running training on part of a plane.
 
@@ -120,7 +121,7 @@ class PreviewRequest(Request):
     image: np.ndarray
 
 
-@dataclass(frozen=True)
+@immutable
 class OutlineRequest(ImageRequest):
     """Be ready to outline cells of one plane until `Stop`; `OutlinesReady` says when.
 
@@ -136,7 +137,7 @@ class OutlineRequest(ImageRequest):
     diameter: float | None = None
 
 
-@dataclass(frozen=True)
+@immutable
 class WindowRequest(Request):
     """Compute the features of the visible part ahead; a newer request replaces it, and prompts go first.
 
@@ -146,14 +147,14 @@ class WindowRequest(Request):
     box: tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
+@immutable
 class AimRequest(Request):
     """Compute ahead the features for a click at `point` (y, x in image px), where the mouse is."""
 
     point: tuple[float, float]
 
 
-@dataclass(frozen=True)
+@immutable
 class PromptRequest(Request):
     """Outline the cells at boxes or points; answered by one `Outlined` or `PromptRefused`.
 
@@ -175,17 +176,17 @@ class PromptRequest(Request):
     all_readings: bool = False
 
 
-@dataclass(frozen=True)
+@immutable
 class Stop(Request):
     """End the running job soon; a training saves itself first."""
 
 
-@dataclass(frozen=True)
+@immutable
 class Quit(Request):
     """Exit the process."""
 
 
-@dataclass(frozen=True)
+@immutable
 class SlideGrown(events.Event):
     """An OME-Zarr has new labels: `path` is its folder, `index` the plane."""
 
@@ -193,7 +194,7 @@ class SlideGrown(events.Event):
     index: dict[str, int]
 
 
-@dataclass(frozen=True)
+@immutable
 class PlaneDone(events.Event):
     """The cells of one plane.
 
@@ -230,7 +231,7 @@ class PlaneDone(events.Event):
     class_names: Sequence[str] = ("cell",)
 
 
-@dataclass(frozen=True)
+@immutable
 class PlaneRelabelled(events.Event):
     """The labels of a plane after the planes were linked; fields as in `PlaneDone`."""
 
@@ -239,14 +240,14 @@ class PlaneRelabelled(events.Event):
     ids: np.ndarray
 
 
-@dataclass(frozen=True)
+@immutable
 class OutlinesReady(events.Event):
     """Prompts are answered from now on; cells are assumed to have a `diameter` in image px."""
 
     diameter: float
 
 
-@dataclass(frozen=True)
+@immutable
 class WindowReady(events.Event):
     """All features are ready for cells of usual size inside `box` (top, left, bottom, right).
 
@@ -256,7 +257,7 @@ class WindowReady(events.Event):
     box: tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
+@immutable
 class Outlined(events.Event):
     """The answer to a prompt.
 
@@ -291,7 +292,7 @@ class Outlined(events.Event):
         return [part.reshape(size) for part, *size in zip(parts, heights.tolist(), widths.tolist())]
 
 
-@dataclass(frozen=True)
+@immutable
 class PromptRefused(events.Event):
     """A prompt that cannot be answered; the next ones can."""
 
@@ -299,7 +300,7 @@ class PromptRefused(events.Event):
     message: str
 
 
-@dataclass(frozen=True)
+@immutable
 class Failed(events.Event):
     """A job ended with an error: a sentence to show, and the traceback or log if that says more."""
 
@@ -307,7 +308,7 @@ class Failed(events.Event):
     details: str = ""
 
 
-@dataclass(frozen=True)
+@immutable
 class JobEnded(events.Event):
     """The job has ended; it sends nothing more."""
 

@@ -28,12 +28,12 @@ from napari_cupre.widgets.controls import (
     follow_layers,
     heading,
     labelled,
-    layer_combo,
     push_button,
 )
 from napari_cupre.widgets.find_row import FindRow
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_up, targets_of
+from napari_cupre.widgets.layer_choice import LayerChoice
 from napari_cupre.widgets.looking import check_flat, plane_on_show
 from napari_cupre.widgets.questioner import Questioner
 from napari_cupre.widgets.queue_row import QueueRow
@@ -75,8 +75,8 @@ class AnnotateWidget(SessionWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.cells = layer_combo(
-            self.session, Labels, "The Labels layer with the cells of this image", nullable=True
+        self.cells = LayerChoice(
+            self.session, Labels, "The Labels layer with the cells of this image", is_optional=True
         )
         self.cells.changed.connect(self._cells_chosen)
         self.import_button = push_button(
@@ -120,7 +120,7 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.channels)
         self.scenes = SceneNote(self)
         column.addWidget(self.scenes)
-        row = labelled("Cells in", self.cells.native)
+        row = labelled("Cells in", self.cells)
         row.addWidget(self.import_button)
         column.addLayout(row)
         column.addWidget(self.status)
@@ -255,10 +255,8 @@ class AnnotateWidget(SessionWidget):
         session, image = self.session, self.session.image
         self._offer_choice()
         annotation = None if image is None else session.annotation(image)
-        with self.cells.changed.blocked():
-            self.cells.reset_choices()
-            cells = None if annotation is None else annotation.cells
-            self.cells.value = cells if cells in self.cells.choices else None
+        self.cells.refresh()
+        self.cells.display(None if annotation is None else annotation.cells)
         for button in (self.next_cell, self.background, self.region, self.all_marked, self.import_button):
             button.setEnabled(image is not None)
         for labels in {annotation.cells for annotation in session.annotated()}:

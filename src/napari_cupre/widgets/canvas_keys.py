@@ -22,7 +22,7 @@ def leave_keys_to_canvas(dock: SessionWidget) -> None:
     dock : SessionWidget
         The dock, with all its controls.
     """
-    for control in dock.findChildren(QWidget):
+    for control in dock.content.findChildren(QWidget):
         signal = _pressed(control)
         if signal is not None:
             control.setFocusPolicy(Qt.FocusPolicy.TabFocus)

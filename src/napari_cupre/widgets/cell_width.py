@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from napari_cupre.data.image import CellImage
+from napari_cupre.records import immutable
 
 
-@dataclass(frozen=True)
+@immutable
 class CellWidth:
     """A cell width, and the pixel size of the image it was set for.
 

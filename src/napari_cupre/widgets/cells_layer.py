@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -20,6 +19,7 @@ from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.history import History
 from napari_cupre.project.strokes import painted, stroke_of
+from napari_cupre.records import immutable
 from napari_cupre.widgets.features import features_of
 from napari_cupre.widgets.layers import layer_axes, to_layer
 from napari_cupre.widgets.regions_layer import RegionsLayer
@@ -32,7 +32,7 @@ Gesture = Callable[[Cells], Change]
 SHOW_OTHERS = "Show other cells"
 
 
-@dataclass(frozen=True)
+@immutable
 class StoredCells:
     """Cells to show in a layer.
 

@@ -10,7 +10,6 @@ from napari.layers import Image
 
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.errors import CupreError, InputError
-from napari_cupre.model.cards import seen_by
 from napari_cupre.project.project import Project
 from napari_cupre.widgets.origin import channels_on
 from napari_cupre.widgets.session_part import SessionPart
@@ -84,7 +83,7 @@ class Channels(SessionPart):
         """Return the channels that the model is given of an image; None for the first three."""
         if image.channel_count == 1:
             return None
-        return seen_by(self._session.model).on(image).chosen_channels
+        return self._session.known.seen_by(self._session.model).on(image).chosen_channels
 
     def _channel_on_show(self, layer: Image) -> int:
         """Return the channel where the slider stands."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
-    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -31,6 +29,7 @@ from napari_cupre.widgets.background import STOPPING, Job, RunStatus
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.docking import DockedWidget
 from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.layer_choice import LayerChoice
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.steady_button import SteadyButton
 from napari_cupre.widgets.theme import palette_of, set_role, style_sheet
@@ -51,6 +50,9 @@ DRAWN_MS = 300
 class SessionWidget(DockedWidget):
     """Base of the dock widgets. Scrolls when the dock is low; `column` takes the content.
 
+    The content enters the dock when that is first shown: Qt would style it anew at each step of the dock
+    into the window, five times in all.
+
     Parameters
     ----------
     napari_viewer : Viewer
@@ -61,17 +63,18 @@ class SessionWidget(DockedWidget):
     ----------
     needs_engine : bool
         Whether to start the engine's process when the widget is shown.
+    content : QWidget
+        All controls.
     """
 
     needs_engine = False
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(Session.of(napari_viewer))
-        body = QWidget()
-        self.column = QVBoxLayout(body)
+        self.content = QWidget()
+        self.column = QVBoxLayout(self.content)
         self.column.setContentsMargins(8, 8, 8, 8)
         self.column.setSpacing(8)
-        self.setWidget(body)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -83,6 +86,7 @@ class SessionWidget(DockedWidget):
         links, self._errands = self._links, Errands()
         self.destroyed.connect(lambda: _disconnect(links))
         self.destroyed.connect(self._errands.close)
+        self.destroyed.connect(self.content.deleteLater)  # it is nobody's child if the dock was never shown
         self.wear_theme()
         self.listen(self.session.viewer.events.theme, self.wear_theme)
 
@@ -122,7 +126,9 @@ class SessionWidget(DockedWidget):
         return max(NARROWEST, self.column.minimumSize().width() + reserved)
 
     def showEvent(self, event: Any) -> None:
-        """Watch the window that contains the dock."""
+        """Show the content, and watch the window that contains the dock."""
+        if self.widget() is None:
+            self.setWidget(self.content)
         super().showEvent(event)
         self.session.watch_window(self)
         self.updateGeometry()  # widths that depend on the text are known only now
@@ -181,7 +187,7 @@ class DockPart(QWidget):
     """
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
+        super().__init__(owner.content)  # without a parent, it would be a window as soon as it is visible
         self._owner, self._session = owner, owner.session
 
 
@@ -194,17 +200,9 @@ class MessageLine(QWidget):
         self.label = caption()
         self.label.setTextFormat(Qt.TextFormat.PlainText)
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.more = QPushButton("Details")
-        self.more.setToolTip("Show the technical details")
-        self.more.setCheckable(True)
-        self.more.toggled.connect(lambda on: self.details.setVisible(on))
-        self.details = QPlainTextEdit()
-        self.details.setReadOnly(True)
-        self.details.setMinimumHeight(140)
-        self.details.setAccessibleName("Details of the message")
-        self.details.setToolTip("Technical details; copy them into a bug report")
-        column = in_column(self.label, self.more, self.details, within=self)
-        column.setAlignment(self.more, Qt.AlignmentFlag.AlignLeft)
+        self.details: Details | None = None
+        """Made when there are some for the first time."""
+        self._column = in_column(self.label, within=self)
         self.clear()
 
     @property
@@ -236,24 +234,38 @@ class MessageLine(QWidget):
         self._text = sentence
         self.label.setText(sentence)
         set_role(self.label, kind)
-        self.details.setPlainText(details)
-        self.more.setVisible(bool(details))
-        self.more.setChecked(False)
-        self.details.hide()
+        if details and self.details is None:
+            self.details = Details()
+            self._column.addWidget(self.details)
+        if self.details is not None:
+            self.details.show_text(details)
         self.setVisible(bool(sentence))
 
 
-def layer_combo(session: Session, kind: type, tooltip: str, nullable: bool = False) -> ComboBox:
-    """Make a list of the viewer's layers of one kind; `reset_choices` reads them again."""
-    combo = ComboBox(
-        choices=lambda _: [layer for layer in session.viewer.layers if isinstance(layer, kind)],
-        nullable=nullable,
-        tooltip=tooltip,
-    )
-    # a layer with a long name must not push the dock wider than the window
-    combo.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.native.setMinimumContentsLength(7)
-    return combo
+class Details(QWidget):
+    """Technical details of a message, folded until a person asks for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = QPushButton("Details")
+        self.more.setToolTip("Show the technical details")
+        self.more.setCheckable(True)
+        self.more.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keyboard with the canvas
+        self.text = QPlainTextEdit()
+        self.text.setReadOnly(True)
+        self.text.setMinimumHeight(140)
+        self.text.setAccessibleName("Details of the message")
+        self.text.setToolTip("Technical details; copy them into a bug report")
+        self.more.toggled.connect(self.text.setVisible)
+        column = in_column(self.more, self.text, within=self)
+        column.setAlignment(self.more, Qt.AlignmentFlag.AlignLeft)
+
+    def show_text(self, text: str) -> None:
+        """Offer a text, folded; offer nothing if it is empty."""
+        self.text.setPlainText(text)
+        self.text.hide()
+        self.more.setChecked(False)
+        self.setVisible(bool(text))
 
 
 def follow_layers(widget: SessionWidget, refresh: Callable[[], None]) -> None:
@@ -268,7 +280,7 @@ class ImageChooser(DockPart):
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
-        self.combo = layer_combo(
+        self.combo = LayerChoice(
             self._session, Image, "Image to work on; drag a file into the window to open it"
         )
         self.axes = QLineEdit()
@@ -281,7 +293,7 @@ class ImageChooser(DockPart):
         self._axes_row = QWidget()
         in_row(QLabel("Axes"), self.axes, self.reading, within=self._axes_row, wide=self.reading)
         self._choice = QWidget()
-        self._choice.setLayout(labelled("Image", self.combo.native))
+        self._choice.setLayout(labelled("Image", self.combo))
         in_column(self._choice, self._axes_row, within=self)
         self.combo.changed.connect(self._chosen)
         self.axes.editingFinished.connect(self._axes_edited)
@@ -291,8 +303,7 @@ class ImageChooser(DockPart):
 
     def refresh(self) -> None:
         """Read the viewer's images again, keeping the choice."""
-        with self.combo.changed.blocked():
-            self.combo.reset_choices()
+        self.combo.refresh()
         self._show_image(self._session.image)
 
     def offer_choice(self, is_offered: bool) -> None:
@@ -316,9 +327,7 @@ class ImageChooser(DockPart):
             self._session.image = layer
 
     def _show_image(self, layer: Image | None) -> None:
-        if layer is not None and layer in self.combo.choices and self.combo.value is not layer:
-            with self.combo.changed.blocked():
-                self.combo.value = layer
+        self.combo.display(layer)
         self._axes_row.setVisible(layer is not None and layer.ndim > 2)
         self._take_room()
         if layer is None or layer.ndim <= 2:

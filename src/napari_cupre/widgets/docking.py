@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, TypeVar
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollArea, QTabBar, QWidget
 
 from napari_cupre.widgets.model_list import ModelChooser
@@ -13,6 +14,9 @@ from napari_cupre.widgets.timers import single_timer
 
 FRAMED_MS = 300
 """By then the system has drawn the frame of a new window, so its size is known."""
+
+DIRECT = Qt.FindChildOption.FindDirectChildrenOnly
+"""A window has a thousand widgets, but its docks and their tabs are its direct children."""
 
 AnyDocked = TypeVar("AnyDocked", bound="DockedWidget")
 
@@ -64,7 +68,7 @@ class DockedWidget(QScrollArea):
         if mine is None or not isinstance(window, QMainWindow):
             return
         mine.setWindowTitle(self.title)
-        others = [other for other in window.findChildren(DockedWidget) if other is not self]
+        others = [other for other in docks_in(window) if other is not self]
         for older in [x for x in others if type(x) is type(self) and x.opened < self.opened]:
             _replace(older, self, window)
             others.remove(older)
@@ -104,6 +108,12 @@ def keep_on_screen(window: QMainWindow) -> None:
     )
 
 
+def docks_in(window: QMainWindow) -> list[DockedWidget]:
+    """Return our widgets that are docked in a window."""
+    docks = window.findChildren(QDockWidget, options=DIRECT)
+    return [widget for dock in docks if isinstance(widget := dock.widget(), DockedWidget)]
+
+
 def to_front(widget: QWidget) -> None:
     """Bring the dock that contains a widget to the front."""
     dock = dock_of(widget)
@@ -131,9 +141,9 @@ def make_tab(window: QMainWindow, first: QDockWidget, dock: QDockWidget) -> None
 
 def narrow_tabs(window: QMainWindow) -> None:
     """Make the tabs of our docks narrow enough to read all names side by side."""
-    titles = {widget.title for widget in window.findChildren(DockedWidget)}
-    for bar in window.findChildren(QTabBar):
-        if bar.parent() is window and titles & {bar.tabText(place) for place in range(bar.count())}:
+    titles = {widget.title for widget in docks_in(window)}
+    for bar in window.findChildren(QTabBar, options=DIRECT):
+        if titles & {bar.tabText(place) for place in range(bar.count())}:
             bar.setStyleSheet("QTabBar::tab { padding: 3px 2px; }")
 
 

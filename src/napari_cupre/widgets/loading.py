@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from napari.layers import Image
@@ -15,6 +15,7 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import read_cells
+from napari_cupre.records import immutable
 from napari_cupre.widgets.channel_contrast import Limits, limits_of
 from napari_cupre.widgets.layers import CHANNELS_KEY
 from napari_cupre.widgets.state_colours import StateColormap
@@ -23,7 +24,7 @@ IN_MEMORY = 512 * 2**20
 """Images of up to this many bytes are read into memory; larger ones are read lazily."""
 
 
-@dataclass(frozen=True)
+@immutable
 class Item:
     """One image of the queue.
 
@@ -35,7 +36,7 @@ class Item:
     layer: Image | None = None
 
 
-@dataclass(frozen=True)
+@immutable
 class Loaded:
     """An image that was read, with its `entry` in the project.
 

@@ -9,9 +9,10 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QWidget
 
 from napari_cupre.errors import CupreError
 from napari_cupre.model.runs import run_path, size_of
-from napari_cupre.model.zoo import BUNDLED, SCRATCH, SUFFIX, ZooEntry, list_models, remove_model, user_path
+from napari_cupre.model.zoo import BUNDLED, SCRATCH, SUFFIX, ZooEntry, remove_model, user_path
 from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.known_models import KnownModels
 from napari_cupre.widgets.model_watch import gone_words
 from napari_cupre.widgets.training_rounds import TrainingRounds
 
@@ -27,6 +28,8 @@ class ModelChooser(QWidget):
         Explains what the chosen model is used for.
     with_scratch : bool
         Also offer random weights.
+    known : KnownModels
+        The models on this computer.
     rounds : TrainingRounds or None, optional
         Rounds of the project, listed first.
     """
@@ -36,9 +39,12 @@ class ModelChooser(QWidget):
     picked = Signal()
     """Emitted when a person, not a program, chose a model."""
 
-    def __init__(self, tooltip: str, with_scratch: bool, rounds: TrainingRounds | None = None) -> None:
+    def __init__(
+        self, tooltip: str, with_scratch: bool, known: KnownModels, rounds: TrainingRounds | None = None
+    ) -> None:
         super().__init__()
-        self._with_scratch, self._rounds = with_scratch, rounds
+        self._with_scratch, self._known, self._rounds = with_scratch, known, rounds
+        self._own: set[str] = set()
         self._files: list[Path] = []
         self.combo = QComboBox()
         self.setToolTip(tooltip)
@@ -77,6 +83,9 @@ class ModelChooser(QWidget):
             self._files.append(Path(name))
             self.refresh()
             position = self.combo.findData(name)
+        if position < 0 and self._is_awaited(name):
+            self.combo.addItem(name, name)
+            position = self.combo.count() - 1
         if position >= 0:
             self.combo.setCurrentIndex(position)
 
@@ -93,7 +102,9 @@ class ModelChooser(QWidget):
         for each in rounds:
             self.combo.addItem(each.title, each.value)
             self.combo.setItemData(self.combo.count() - 1, each.tooltip, Qt.ItemDataRole.ToolTipRole)
-        for entry in list_models():
+        entries = self._known.entries()
+        self._own = {entry.name for entry in entries if entry.path == user_path(entry.name)}
+        for entry in entries:
             if entry.path is not None or self._with_scratch:
                 self.combo.addItem(_title(entry), entry.name)
                 self.combo.setItemData(self.combo.count() - 1, entry.description, Qt.ItemDataRole.ToolTipRole)
@@ -110,6 +121,9 @@ class ModelChooser(QWidget):
     def _found_again(self, chosen: str) -> int:
         """Return the row of the chosen model, even if its project was moved or closed; -1 if it is gone."""
         position, path = self.combo.findData(chosen), Path(chosen)
+        if position < 0 and self._is_awaited(chosen):
+            self.combo.addItem(chosen, chosen)
+            return self.combo.count() - 1
         moved = None if self._rounds is None else self._rounds.where_now(chosen)
         if position < 0 and moved is not None and self.combo.findData(str(moved)) >= 0:
             return self.combo.findData(str(moved))
@@ -118,6 +132,10 @@ class ModelChooser(QWidget):
             self.combo.addItem(path.name, chosen)
             return self.combo.count() - 1
         return position
+
+    def _is_awaited(self, name: str) -> bool:
+        """Whether a name may be that of a user's model, and the user's folder has not answered yet."""
+        return bool(name) and Path(name).name == name and not self._known.is_complete
 
     def say(self, sentence: str) -> None:
         """Show a message below the list until it is dismissed or another model is chosen."""
@@ -128,9 +146,7 @@ class ModelChooser(QWidget):
         self._show_deletable()
 
     def _show_deletable(self) -> None:
-        self.delete_button.setEnabled(
-            self.value not in ("", BUNDLED, SCRATCH) and user_path(self.value).is_file()
-        )
+        self.delete_button.setEnabled(self.value in self._own - {BUNDLED, SCRATCH})
 
     def _ask_to_delete(self) -> None:
         name = self.value

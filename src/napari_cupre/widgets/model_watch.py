@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from qtpy.QtCore import QFileSystemWatcher
 from napari_cupre.errors import CupreError
 from napari_cupre.model.zoo import BUNDLED, SUFFIX, find_model, user_folder
 from napari_cupre.project.place import ENDING
+from napari_cupre.records import immutable
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.timers import single_timer
 
@@ -35,7 +38,7 @@ class ModelWatch(SessionPart):
         self._timer = single_timer(self.look, SETTLED_MS)
         for changed in (self._watcher.directoryChanged, self._watcher.fileChanged):
             changed.connect(lambda _: self._timer.start())
-        self._known = self._files()
+        self._known: set[Path] | None = None
         session.models_changed.connect(self._follow)
         self._follow()
 
@@ -45,12 +48,13 @@ class ModelWatch(SessionPart):
         if session.is_open and session.keeper.is_moving:  # its models are deleted at the old place
             self._timer.start()
             return
-        if not session.is_open or self._files() == self._known:
+        found = self._read(self._timer.start) if session.is_open else None
+        if found is None or found.files == self._known:
             return
-        old = session.model
-        if is_there(old):
+        if found.has_chosen:
             session.models_changed.emit()
             return
+        old = session.model
         session.model = session.rounds.start() or BUNDLED  # notifies all listeners
         self.lost.emit(gone_words(old, session.rounds.name_of(session.model)))
 
@@ -60,35 +64,52 @@ class ModelWatch(SessionPart):
         if watched := [*self._watcher.directories(), *self._watcher.files()]:
             self._watcher.removePaths(watched)
 
-    def _folders(self) -> list[Path]:
-        """Return the folders of models: the user's, and the project's."""
-        rounds = self._session.rounds.folder
-        folders = {user_folder(), *([] if rounds is None else [rounds])}
-        return sorted(folder for folder in folders if folder.is_dir())
-
-    def _chosen(self) -> list[Path]:
-        """Return the chosen file; its folder, such as that of downloads, may contain thousands more."""
-        chosen = Path(self._session.model)
-        return [chosen] if chosen.suffix == SUFFIX and chosen.is_file() else []
-
-    def _files(self) -> set[Path]:
-        found: set[Path] = set(self._chosen())
-        for folder in self._folders():
-            with suppress(OSError):  # it disappeared in between
-                found.update(folder / name for name in os.listdir(folder) if name.endswith(SUFFIX))
-        return found
+    def _read(self, announce: Callable[[], None]) -> ModelFiles | None:
+        """Look at the folders; None if they have not answered yet."""
+        model, rounds = self._session.model, self._session.rounds.folder
+        folders = tuple({user_folder(), *([] if rounds is None else [rounds])})
+        read = partial(ModelFiles.of, folders, model)
+        return self._session.known.ask(("files", frozenset(folders), model), read, None, announce)
 
     def _follow(self) -> None:
         """Update the list of what is watched."""
-        self._known = self._files()
+        found = self._read(self._follow)
+        if found is None:
+            return
+        self._known = found.files
         watched = {*self._watcher.directories(), *self._watcher.files()}
-        wanted = {str(each) for each in [*self._folders(), *self._chosen()]}
+        wanted = {str(each) for each in found.watched}
         for paths, change in (
             (watched - wanted, self._watcher.removePaths),
             (wanted - watched, self._watcher.addPaths),
         ):
             if paths:
                 change(sorted(paths))
+
+
+@immutable
+class ModelFiles:
+    """What the folders of models contain.
+
+    `watched` are the folders that exist, and the chosen file; `has_chosen` is whether its model is there.
+    """
+
+    files: set[Path]
+    watched: set[Path]
+    has_chosen: bool
+
+    @classmethod
+    def of(cls, folders: Iterable[Path], model: str) -> ModelFiles:
+        """Look at some folders, and at the chosen model; for a thread."""
+        chosen = Path(model)
+        # its folder, such as that of downloads, may contain thousands of files more
+        files = {chosen} if chosen.suffix == SUFFIX and chosen.is_file() else set()
+        there = [folder for folder in folders if folder.is_dir()]
+        watched = {*files, *there}
+        for folder in there:
+            with suppress(OSError):  # it disappeared in between
+                files.update(folder / name for name in os.listdir(folder) if name.endswith(SUFFIX))
+        return cls(files, watched, is_there(model))
 
 
 def is_there(model: str) -> bool:

@@ -81,7 +81,10 @@ class PredictWidget(JobDock):
 
     def _make_choices(self) -> None:
         self.model = ModelChooser(
-            "Model that finds the cells; models you trained are listed as well", False, self.session.rounds
+            "Model that finds the cells; models you trained are listed as well",
+            False,
+            self.session.known,
+            self.session.rounds,
         )
         self.model.changed.connect(self._model_chosen)
         self.one_image = QRadioButton("this image")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from npe2 import PluginManager
 
-from napari_cupre.model.zoo import list_models
+from napari_cupre.records import immutable
 
 PLUGIN = "napari-cupre"
 
 
-@dataclass(frozen=True)
+@immutable
 class Preferences:
     """Initial settings of the widgets; the defaults are those of `napari.yaml`.
 
@@ -72,10 +71,3 @@ def _without_search() -> Iterator[None]:
         yield
     finally:
         del known["discover"]
-
-
-def preferred_model() -> str:
-    """Return the model to begin with: the user's preferred one if it is in the list, else the first."""
-    models = [entry.name for entry in list_models()]
-    preferred = read_preferences().model
-    return preferred if preferred in models else models[0]

@@ -25,6 +25,7 @@ class PreviewLayer(SessionPart):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._shown_at = 0.0
+        self._is_waiting = False
         self.is_on = False
 
     def ask(self) -> None:
@@ -36,16 +37,23 @@ class PreviewLayer(SessionPart):
             self._session.training.look_at(view)
 
     def prepare(self) -> None:
-        """Add the empty layer when the button is pressed, so that no later stroke waits for napari."""
+        """Add the empty layer when the button is pressed, so that no later stroke waits for napari.
+
+        It is hidden until there is something to see, and drawn only then.
+        """
         view = self._view() if self._find() is None else None
         if view is not None:
             top, left, bottom, right = view.box
+            self._is_waiting = True
             self._put(view, np.zeros((bottom - top, right - left), np.int32))
 
     def show(self, view: View, labels: np.ndarray) -> None:
         """Place a preview on its view; do nothing if the image is gone."""
-        self._shown_at = time.monotonic()
+        self._shown_at, is_first, self._is_waiting = time.monotonic(), self._is_waiting, False
         self._put(view, labels)
+        layer = self._find() if is_first else None
+        if layer is not None:
+            layer.visible = True
 
     def _view(self) -> View | None:
         """Return the current view; None if the preview is off or impossible here."""
@@ -77,7 +85,7 @@ class PreviewLayer(SessionPart):
         if layer is not None:
             self.remove()
         active = self._session.viewer.layers.selection.active
-        layer = Labels(data, name=LAYER_NAME, opacity=0.5, **placement)
+        layer = Labels(data, name=LAYER_NAME, opacity=0.5, visible=not self._is_waiting, **placement)
         layer.editable = False
         self._session.viewer.add_layer(layer)
         # a preview must not take the brush away from a half-drawn cell

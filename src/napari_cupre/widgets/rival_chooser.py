@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
 from napari_cupre.errors import InputError
-from napari_cupre.model.zoo import list_models
 from napari_cupre.project.document import Round
 from napari_cupre.widgets.comparing import CHECKED, Rival
 from napari_cupre.widgets.session import Session
@@ -69,7 +68,7 @@ class RivalChooser(QComboBox):
             self._add(CHECKED, "", "Judge by the cells that you checked or edited, and by your regions")
         for entry in self._session.rounds.entries():
             self._add(entry.title, entry.value, entry.tooltip)
-        for model in list_models():
+        for model in self._session.known.entries():
             if model.path is not None:
                 self._add(model.name, model.name, model.description)
         for layer in self._session.viewer.layers:

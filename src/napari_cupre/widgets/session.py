@@ -26,12 +26,12 @@ from napari_cupre.widgets.comparing import ComparisonJob
 from napari_cupre.widgets.frame_width import FrameWidth
 from napari_cupre.widgets.idling import IdleLessons
 from napari_cupre.widgets.keeping import Keeper
+from napari_cupre.widgets.known_models import KnownModels
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.measuring import MeasuringJob
 from napari_cupre.widgets.model_watch import ModelWatch
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
-from napari_cupre.widgets.preferences import preferred_model
 from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
@@ -80,7 +80,8 @@ class Session:
         self.saving = Job("Saving results")
         self.importing = Job("Reading annotations")
         self._image: Image | None = next((x for x in reversed(viewer.layers) if isinstance(x, Image)), None)
-        self._model = preferred_model()
+        self.known = KnownModels(self)
+        self._model = self.known.preferred()
         self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._annotations: dict[Image, Annotation] = {}
         self._cells: dict[Image, CellsLayer] = {}
@@ -420,8 +421,7 @@ class Session:
         """End everything when the window that contains `widget` closes."""
         if self._is_watching:
             return
-        window = window_around(widget)
-        if window is None:
+        if (window := window_around(widget)) is None:
             return
         self._is_watching = True  # a reference to the window would keep it alive
         TabKey(window, self.gestures.step)
@@ -435,8 +435,8 @@ class Session:
         self.keeper.close()  # save first
         self.engine.close()
         jobs = (self.training, self.prediction, self.comparison, self.measuring, self.saving, self.importing)
-        watching = (self.model_watch, self.frames)
-        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials, *watching)
+        watching = (self.model_watch, self.known, self.what_next, self.frames)
+        parts = (self.tools, self.queue, self.idling, self.trials, *watching)
         for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
             with contextlib.suppress(RuntimeError):  # when napari ends, Qt may have deleted its object
                 end()

@@ -16,8 +16,9 @@ from napari_cupre.data.annotation import region_mask
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, RunState
-from napari_cupre.model.zoo import SHIPPED, list_models
+from napari_cupre.model.zoo import SHIPPED, models_of_package
 from napari_cupre.project.cells import Cells
+from napari_cupre.records import immutable
 from napari_cupre.service.client import EngineBusy, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.errands import Errands
@@ -230,7 +231,7 @@ class StartTrials:
         self.job.abandon()
 
 
-@dataclass(frozen=True)
+@immutable
 class Marks:
     """The user's annotation in the searched part, as plain values.
 
@@ -294,5 +295,5 @@ def _advice(found: dict[str, Tried], marks: Marks | None) -> StartAdvice:
 
 def shipped_models() -> list[str]:
     """Return the shipped models, the most trained one first, because it is preferred among equals."""
-    there = {entry.name for entry in list_models()}
+    there = {entry.name for entry in models_of_package()}
     return [name for name in reversed(SHIPPED) if name in there]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_cupre.widgets.shortcuts import has_key
@@ -28,9 +29,9 @@ class TabKey(QObject):
     def __init__(self, window: QMainWindow, step: Callable[[int], bool]) -> None:
         super().__init__(window)
         self._step = step
-        for canvas in window.findChildren(QWidget):
-            if type(canvas).__name__.startswith("CanvasBackend"):
-                canvas.installEventFilter(self)
+        middle = window.centralWidget()
+        for canvas in [] if middle is None else middle.findChildren(QOpenGLWidget):
+            canvas.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Handle Tab and Shift-Tab."""

@@ -100,7 +100,9 @@ class TrainWidget(JobDock):
             self._show_curve()
 
     def _make_choices(self) -> None:
-        self.start_from = ModelChooser("Model to start from; it is never changed", True, self.session.rounds)
+        self.start_from = ModelChooser(
+            "Model to start from; it is never changed", True, self.session.known, self.session.rounds
+        )
         self.start_from.value = BUNDLED
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.1, 24 * 60)

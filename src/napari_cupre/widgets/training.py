@@ -20,6 +20,7 @@ from napari_cupre.io.channel_names import as_it_is
 from napari_cupre.model.cards import seen_by
 from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, nothing_learned, run_path, start_of
 from napari_cupre.model.zoo import SUFFIX, user_folder
+from napari_cupre.records import immutable
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.snapshot import Snapshot
@@ -36,7 +37,7 @@ SMOOTHING = 0.9
 WAITING = "Waiting for the image being searched"
 
 
-@dataclass(frozen=True)
+@immutable
 class TrainingPlan:
     """What to train.
 
@@ -135,7 +136,7 @@ class TrainingPlan:
             yield from places([_source(each, project, self.choice()) for each in self.others], 0, refused)
 
 
-@dataclass(frozen=True)
+@immutable
 class View:
     """The visible part of a plane: top, left, bottom, right in px."""
 
