@@ -19,6 +19,11 @@ class ProjectLocked(CupreError):
     """Another window or command has the project open."""
 
 
+PATIENCE_S = 0.5
+"""A search for work that was never saved takes the lock of each project for milliseconds
+(`is_open_elsewhere`); a project that is being made or opened waits for it."""
+
+
 class Lock:
     """The lock of a project folder, held until `release` or the end of the process.
 
@@ -37,9 +42,9 @@ class Lock:
 
         self._holder = folder / _HOLDER
         # Any thread may release the project, whichever thread opened it.
-        self._lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
+        self._lock = FileLock(folder / _LOCK, timeout=PATIENCE_S, thread_local=False)
         try:
-            self._lock.acquire()
+            self._lock.acquire(poll_interval=0.02)
         except Timeout:
             raise ProjectLocked(
                 f'The project "{folder.name}" is open in another window{self._who()}: '
@@ -72,10 +77,12 @@ class Lock:
 
 def is_open_elsewhere(folder: Path) -> bool:
     """Whether a window or command holds the lock of a project now."""
+    from filelock import FileLock, Timeout
+
     try:
-        Lock(folder).release()
-    except ProjectLocked:
+        with FileLock(folder / _LOCK, timeout=0, thread_local=False):
+            return False
+    except Timeout:
         return True
     except OSError:
         return False
-    return False
