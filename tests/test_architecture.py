@@ -14,7 +14,7 @@ import napari_cupre
 
 ROOT = Path(napari_cupre.__file__).parent
 GUI = {"napari", "qtpy", "magicgui", "superqt", "pyqtgraph", "PyQt5", "PyQt6", "PySide2", "PySide6"}
-BASE = {"errors", "events", "records", "words", "__init__"}
+BASE = {"errors", "events", "words", "__init__"}
 ENGINE = {
     "model",
     "data",
@@ -30,7 +30,6 @@ ENGINE = {
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
-    "records": set(),
     "words": set(),
     "data": set(),
     "io": {"data"},
@@ -90,7 +89,7 @@ def test_imports_run_one_way(path: Path) -> None:
 def test_only_widgets_know_the_window(path: Path) -> None:
     part = part_of(module_name(path))
     roots = {name.split(".")[0] for name in imports_of(path)}
-    if part in ENGINE | {"errors", "events", "records", "words", "service", "api"}:
+    if part in ENGINE | {"errors", "events", "words", "service", "api"}:
         assert not roots & GUI
     elif part == "cli":  # `demo` opens the window, and nothing else
         assert path.name == "demo.py" or not roots & GUI

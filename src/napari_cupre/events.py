@@ -8,13 +8,11 @@ values or numpy arrays, so that events can be sent to another process.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-
-from napari_cupre.records import immutable
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -37,12 +35,12 @@ class RunState(StrEnum):
         return self in (RunState.DONE, RunState.STOPPED, RunState.FAILED)
 
 
-@immutable
+@dataclass(frozen=True)
 class Event:
     """Base of all events."""
 
 
-@immutable
+@dataclass(frozen=True)
 class StateChanged(Event):
     """The run entered another state."""
 
@@ -50,14 +48,14 @@ class StateChanged(Event):
     message: str = ""
 
 
-@immutable
+@dataclass(frozen=True)
 class Notice(Event):
     """A message for the user, e.g. a smaller batch or a skipped file."""
 
     message: str
 
 
-@immutable
+@dataclass(frozen=True)
 class Progress(Event):
     """Progress of a job that consists of countable parts (images, tiles)."""
 
@@ -66,7 +64,7 @@ class Progress(Event):
     message: str = ""
 
 
-@immutable
+@dataclass(frozen=True)
 class TileDone(Event):
     """A part of a plane has new labels.
 
@@ -86,7 +84,7 @@ class TileDone(Event):
     labels: np.ndarray
 
 
-@immutable
+@dataclass(frozen=True)
 class StepDone(Event):
     """One optimiser step of a training.
 
@@ -111,7 +109,7 @@ class StepDone(Event):
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-@immutable
+@dataclass(frozen=True)
 class Validated(Event):
     """The model was scored on held-out data.
 
@@ -126,7 +124,7 @@ class Validated(Event):
     is_best: bool
 
 
-@immutable
+@dataclass(frozen=True)
 class Preview(Event):
     """The current model's labels, int32 (Y, X), for the image that the listener requested."""
 
@@ -134,7 +132,7 @@ class Preview(Event):
     labels: np.ndarray
 
 
-@immutable
+@dataclass(frozen=True)
 class Saved(Event):
     """A file was written completely.
 
@@ -147,7 +145,7 @@ class Saved(Event):
     step: int
 
 
-@immutable
+@dataclass(frozen=True)
 class Finished(Event):
     """Last event of a run that finished or was stopped; `verdict` sums it up in one line."""
 

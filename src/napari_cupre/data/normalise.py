@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from napari_cupre.data.percentiles import Ordered
 from napari_cupre.data.tissue import tissue
 from napari_cupre.errors import InputError, NothingToSee
-from napari_cupre.records import immutable
 
 MAX_SAMPLES = 1 << 17
 """In planes with more pixels, percentiles are taken from a regular subsample."""
@@ -34,7 +34,7 @@ _LAZY_SAMPLES = 1 << 20
 """About how many pixels of a lazy plane are kept."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Stretch:
     """A linear stretch of each channel that maps its `low` to 0 and its `high` to 1.
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_cupre.errors import InputError
-from napari_cupre.records import immutable
 from napari_cupre.words import some_of
 
 ALL = "all"
@@ -25,7 +24,7 @@ _EXTRA_SHARE = 1 / 16
 """If pictures of different sizes have no names, one below this share of the largest is a thumbnail."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Scene:
     """One image of a file.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,12 @@ from napari_cupre.io.files import atomic_write, check_name
 from napari_cupre.model.runs import is_training, run_path, size_of
 from napari_cupre.model.seen_channels import SeenChannels
 from napari_cupre.model.zoo import SHIPPED, SUFFIX, find_model, user_path
-from napari_cupre.records import immutable
 from napari_cupre.words import counted
 
 _HEADER = "napari_cupre"
 
 
-@immutable
+@dataclass(frozen=True)
 class ModelCard:
     """One model of a list.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from napari_cupre.errors import InputError, ModelFileError
-from napari_cupre.records import immutable
 
 
-@immutable
+@dataclass(frozen=True)
 class ModelConfig:
     """All settings that determine the structure and the behaviour of a `CellRCNN`.
 

@@ -12,10 +12,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cupre.errors import InputError, unwritable, writing
-from napari_cupre.records import immutable
 
 SUFFIX = ".run"
 LOCK = "training.lock"
@@ -25,7 +25,7 @@ REQUEST = "request.json"
 SHOTS = "shots"
 
 
-@immutable
+@dataclass(frozen=True)
 class RunInfo:
     """A run on disk, named after its model; `size` is the size of its folder in bytes, without the model."""
 

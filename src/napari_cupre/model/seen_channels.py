@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.data.shot import Shot
 from napari_cupre.io.channel_names import names_of
-from napari_cupre.records import immutable
 
 Value = TypeVar("Value", int, str)
 
 
-@immutable
+@dataclass(frozen=True)
 class SeenChannels:
     """The channels that a model learned from.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from napari_cupre.errors import InputError, ModelFileError, writing
 from napari_cupre.model.config import preset
 from napari_cupre.model.runs import SUFFIX as RUN_SUFFIX
 from napari_cupre.model.runs import delete_run, list_runs
-from napari_cupre.records import immutable
 
 if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import Model
@@ -38,7 +38,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 """Folder of the checkpoints that ship with the package."""
 
 
-@immutable
+@dataclass(frozen=True)
 class ZooEntry:
     """A model that can be chosen by name; `path` is None for random weights."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import PlaneSource, Reader
 from napari_cupre.prediction.stitch import Found, Stitcher, TilePatch
 from napari_cupre.prediction.tiles import Tile, Window
-from napari_cupre.records import immutable
 
 MARGIN = 4.0
 """Margin around its core in which a tile keeps a cell, in network px."""
@@ -33,7 +32,7 @@ TOLERANCE = 2.0
 Patches = Iterator[tuple[Tile, TilePatch | InputError]]
 
 
-@immutable
+@dataclass(frozen=True)
 class PlaneFound(Event):
     """One plane is done; its labels are not yet linked to other planes.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
-
-from napari_cupre.records import immutable
 
 Box = tuple[tuple[int, int], ...]
 """Start and stop along every axis of a label image."""
@@ -17,7 +16,7 @@ _FEW = 24
 """Up to this many cells are measured one by one; more are measured in one pass over the pixels."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Patch:
     """Pixels of a bounding box before and after a change, int32."""
 

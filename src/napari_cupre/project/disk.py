@@ -8,11 +8,11 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from napari_cupre.errors import EnvironmentFault, unwritable, writing
 from napari_cupre.io.files import atomic_write
-from napari_cupre.records import immutable
 
 PENDING = ".pending"
 """Folder in a project that collects the files of a save before they are moved into place."""
@@ -22,7 +22,7 @@ _COMMIT = "commit.json"
 Write = Callable[[Path], None]
 
 
-@immutable
+@dataclass(frozen=True)
 class Stamp:
     """The state of a file when we read or wrote it: size in bytes, time of change in ns, content."""
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from napari_cupre.errors import InputError
 from napari_cupre.project.cells import Region
-from napari_cupre.records import immutable
 
 FORMAT = 1
 DOCUMENT = "project.json"
@@ -73,7 +72,7 @@ class ProjectImage:
         return self.content, self.series, tuple(sorted(self.plane.items())), self.field
 
 
-@immutable
+@dataclass(frozen=True)
 class Round:
     """One training of the project.
 

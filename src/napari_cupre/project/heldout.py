@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
-from napari_cupre.records import immutable
 
 SHARE = 0.2
 """Share of the images or cells to hold out."""
@@ -24,7 +24,7 @@ LEAST_FOR_A_STRIP = 4
 """Images with fewer cells are not cut into a part to learn from and a strip to judge with."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Annotated:
     """The relevant data of an annotated image, so that its cells need not stay in memory.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from napari_cupre.io.files import atomic_write
-from napari_cupre.records import immutable
 
 FILE = "curve.json"
 
@@ -17,7 +16,7 @@ FOLDS = 3
 """Each cell judges once and teaches in the other trainings."""
 
 
-@immutable
+@dataclass(frozen=True)
 class LessonResult:
     """One training on a part of the annotation, judged on cells that it did not see.
 

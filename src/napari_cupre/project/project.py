@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,12 @@ from napari_cupre.project.parts import file_name_of, part_of, read_entry
 from napari_cupre.project.place import ENDING, project_folder
 from napari_cupre.project.tables import files_of, read_cells
 from napari_cupre.project.unsaved import CopyRoom, SaveReport, UnsavedWork, planned
-from napari_cupre.records import immutable
 
 MOST_LOADED = 4
 """Number of images whose cells stay in memory; those with unsaved changes always do."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Added:
     """An image that was added or already existed; in the latter case `notice` is a sentence, else "".
 

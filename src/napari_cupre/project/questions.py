@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -15,7 +15,6 @@ from napari_cupre.project.cells import By, Cell, Cells, Change, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.edits import as_change, pieces
 from napari_cupre.project.gestures import accept, delete, merge, reject
-from napari_cupre.records import immutable
 
 CRUMBS = 0.1
 """Parts and holes below this share of a cell are slips of the hand."""
@@ -44,7 +43,7 @@ class Kind(StrEnum):
 Remedy = Callable[[Cells], Change]
 
 
-@immutable
+@dataclass(frozen=True)
 class Question:
     """A question for the dock; it may stay unanswered.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -15,11 +16,10 @@ from napari_cupre.project.disk import current
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Added, Project
 from napari_cupre.project.tables import files_of, read_table
-from napari_cupre.records import immutable
 from napari_cupre.words import counted
 
 
-@immutable
+@dataclass(frozen=True)
 class QueueEntry:
     """One image of the queue, with its numbers of cells, checked cells and guesses.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,14 +19,13 @@ from napari_cupre.project.lock import is_open_elsewhere
 from napari_cupre.project.place import ENDING, IMAGES
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import files_of, read_table
-from napari_cupre.records import immutable
 from napari_cupre.words import counted
 
 STAMP = "%Y-%m-%d %H.%M.%S.%f"
 """Format of the time that names a project until it gets a name."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Recoverable:
     """A project that was never given a place; `text` describes it: "41 cells from today 14:02"."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +14,9 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.disk import Write
 from napari_cupre.project.document import DOCUMENT
 from napari_cupre.project.tables import files_of, write_table
-from napari_cupre.records import immutable
 
 
-@immutable
+@dataclass(frozen=True)
 class UnsavedWork:
     """The changes to save, copied quickly so that a thread can write them while the user continues.
 
@@ -75,7 +75,7 @@ class CopyRoom:
             self._free = [*self._free, memory][-self.MOST :]
 
 
-@immutable
+@dataclass(frozen=True)
 class SaveReport:
     """The result of a save.
 

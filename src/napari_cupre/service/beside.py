@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from napari_cupre import events
-from napari_cupre.records import immutable
 from napari_cupre.service.protocol import Request
 
 
-@immutable
+@dataclass(frozen=True)
 class RateRequest(Request):
     """Rate images by how much they would teach; answered by `Rated`.
 
@@ -38,7 +37,7 @@ class RateRequest(Request):
     channels: tuple[int, ...] | None = None
 
 
-@immutable
+@dataclass(frozen=True)
 class LessonRequest(Request):
     """Measure one more point of a project's learning curve; `Finished` says how many are "left".
 
@@ -51,7 +50,7 @@ class LessonRequest(Request):
     device: str = "auto"
 
 
-@immutable
+@dataclass(frozen=True)
 class TryRequest(Request):
     """Let several models find cells in the visible part; answered by one `Tried` for each.
 
@@ -71,7 +70,7 @@ class TryRequest(Request):
     device: str = "auto"
 
 
-@immutable
+@dataclass(frozen=True)
 class Tried(events.Event):
     """The cells found by one model in the part of the view that all models searched.
 
@@ -96,7 +95,7 @@ class Tried(events.Event):
     scores: np.ndarray
 
 
-@immutable
+@dataclass(frozen=True)
 class Rated(events.Event):
     """Images, and fields of large ones, with the most instructive first.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -18,7 +18,6 @@ import numpy as np
 
 from napari_cupre import events
 from napari_cupre.errors import InputError
-from napari_cupre.records import immutable
 
 ARRAY_KEY = "$npy"
 
@@ -26,12 +25,12 @@ URGENT = "--urgent"
 """Argument of a child whose answers a person waits for."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Request:
     """Base of all requests of the window."""
 
 
-@immutable
+@dataclass(frozen=True)
 class FinetuneRequest(Request):
     """Train on a training set that is already on disk.
 
@@ -60,7 +59,7 @@ class FinetuneRequest(Request):
     annotation: dict[str, str] | None = None
 
 
-@immutable
+@dataclass(frozen=True)
 class ImageRequest(Request):
     """Base of requests to a model about an image.
 
@@ -92,7 +91,7 @@ class ImageRequest(Request):
     channels: list[int] | None = field(default=None, kw_only=True)
 
 
-@immutable
+@dataclass(frozen=True)
 class PredictRequest(ImageRequest):
     """Segment one image, plane by plane.
 
@@ -111,7 +110,7 @@ class PredictRequest(ImageRequest):
     keep_bytes: int | None = None
 
 
-@immutable
+@dataclass(frozen=True)
 class PreviewRequest(Request):
     """Show the current state of a running training on part of a plane.
 
@@ -121,7 +120,7 @@ class PreviewRequest(Request):
     image: np.ndarray
 
 
-@immutable
+@dataclass(frozen=True)
 class OutlineRequest(ImageRequest):
     """Be ready to outline cells of one plane until `Stop`; `OutlinesReady` says when.
 
@@ -137,7 +136,7 @@ class OutlineRequest(ImageRequest):
     diameter: float | None = None
 
 
-@immutable
+@dataclass(frozen=True)
 class WindowRequest(Request):
     """Compute the features of the visible part ahead; a newer request replaces it, and prompts go first.
 
@@ -147,14 +146,14 @@ class WindowRequest(Request):
     box: tuple[int, int, int, int]
 
 
-@immutable
+@dataclass(frozen=True)
 class AimRequest(Request):
     """Compute ahead the features for a click at `point` (y, x in image px), where the mouse is."""
 
     point: tuple[float, float]
 
 
-@immutable
+@dataclass(frozen=True)
 class PromptRequest(Request):
     """Outline the cells at boxes or points; answered by one `Outlined` or `PromptRefused`.
 
@@ -176,17 +175,17 @@ class PromptRequest(Request):
     all_readings: bool = False
 
 
-@immutable
+@dataclass(frozen=True)
 class Stop(Request):
     """End the running job soon; a training saves itself first."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Quit(Request):
     """Exit the process."""
 
 
-@immutable
+@dataclass(frozen=True)
 class SlideGrown(events.Event):
     """An OME-Zarr has new labels: `path` is its folder, `index` the plane."""
 
@@ -194,7 +193,7 @@ class SlideGrown(events.Event):
     index: dict[str, int]
 
 
-@immutable
+@dataclass(frozen=True)
 class PlaneDone(events.Event):
     """The cells of one plane.
 
@@ -231,7 +230,7 @@ class PlaneDone(events.Event):
     class_names: Sequence[str] = ("cell",)
 
 
-@immutable
+@dataclass(frozen=True)
 class PlaneRelabelled(events.Event):
     """The labels of a plane after the planes were linked; fields as in `PlaneDone`."""
 
@@ -240,14 +239,14 @@ class PlaneRelabelled(events.Event):
     ids: np.ndarray
 
 
-@immutable
+@dataclass(frozen=True)
 class OutlinesReady(events.Event):
     """Prompts are answered from now on; cells are assumed to have a `diameter` in image px."""
 
     diameter: float
 
 
-@immutable
+@dataclass(frozen=True)
 class WindowReady(events.Event):
     """All features are ready for cells of usual size inside `box` (top, left, bottom, right).
 
@@ -257,7 +256,7 @@ class WindowReady(events.Event):
     box: tuple[int, int, int, int]
 
 
-@immutable
+@dataclass(frozen=True)
 class Outlined(events.Event):
     """The answer to a prompt.
 
@@ -292,7 +291,7 @@ class Outlined(events.Event):
         return [part.reshape(size) for part, *size in zip(parts, heights.tolist(), widths.tolist())]
 
 
-@immutable
+@dataclass(frozen=True)
 class PromptRefused(events.Event):
     """A prompt that cannot be answered; the next ones can."""
 
@@ -300,7 +299,7 @@ class PromptRefused(events.Event):
     message: str
 
 
-@immutable
+@dataclass(frozen=True)
 class Failed(events.Event):
     """A job ended with an error: a sentence to show, and the traceback or log if that says more."""
 
@@ -308,7 +307,7 @@ class Failed(events.Event):
     details: str = ""
 
 
-@immutable
+@dataclass(frozen=True)
 class JobEnded(events.Event):
     """The job has ended; it sends nothing more."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from napari_cupre.data.image import CellImage
-from napari_cupre.records import immutable
 
 
-@immutable
+@dataclass(frozen=True)
 class CellWidth:
     """A cell width, and the pixel size of the image it was set for.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -19,7 +20,6 @@ from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.history import History
 from napari_cupre.project.strokes import painted, stroke_of
-from napari_cupre.records import immutable
 from napari_cupre.widgets.features import features_of
 from napari_cupre.widgets.layers import layer_axes, to_layer
 from napari_cupre.widgets.regions_layer import RegionsLayer
@@ -32,7 +32,7 @@ Gesture = Callable[[Cells], Change]
 SHOW_OTHERS = "Show other cells"
 
 
-@immutable
+@dataclass(frozen=True)
 class StoredCells:
     """Cells to show in a layer.
 

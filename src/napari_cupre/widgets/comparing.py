@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.shots import is_annotated, known_of, taught_labels
-from napari_cupre.records import immutable
 from napari_cupre.service.client import EngineBusy, EngineProcess
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.free_engine import BorrowingJob
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CHECKED = "your checked cells"
 
 
-@immutable
+@dataclass(frozen=True)
 class Rival:
     """One side of a comparison: a model, or the `labels` of a layer for the current image.
 
@@ -44,7 +44,7 @@ class Rival:
     learned: str = ""
 
 
-@immutable
+@dataclass(frozen=True)
 class ComparisonPlan:
     """What to compare, and on which images.
 
@@ -80,7 +80,7 @@ class ComparisonPlan:
         return "found by both", f"only {first}", f"only {self.rivals[1].name}"
 
 
-@immutable
+@dataclass(frozen=True)
 class PackedDifference:
     """A compressed difference: label images shrink to a fiftieth."""
 
@@ -103,7 +103,7 @@ class PackedDifference:
         )
 
 
-@immutable
+@dataclass(frozen=True)
 class ImageCompared(Event):
     """One image is done."""
 
@@ -111,7 +111,7 @@ class ImageCompared(Event):
     parts: PackedDifference
 
 
-@immutable
+@dataclass(frozen=True)
 class _Read:
     """One image, read in the worker thread."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,6 @@ from napari_cupre.events import Event
 from napari_cupre.project.boxes import Box
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.project.gestures import shown_from
-from napari_cupre.records import immutable
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.found import FoundLabels, Place, Summary, count_guesses
@@ -23,7 +23,7 @@ from napari_cupre.widgets.predicting import GuessCount, ImageFinished
 from napari_cupre.widgets.session import Session
 
 
-@immutable
+@dataclass(frozen=True)
 class _Outcome:
     """The result of some events, computed in the thread for the cells at one revision."""
 

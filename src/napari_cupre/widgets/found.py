@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from napari_cupre.project.boxes import Box, box_around, measured, slices, whole
 from napari_cupre.project.cells import Cells, Change, State
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.strokes import renew_guesses
-from napari_cupre.records import immutable
 from napari_cupre.widgets.predicting import GuessCount, ImageFinished
 
 KEPT = ("index", "boxes", "scores", "classes", "class_names", "masks", "diameter")
@@ -21,7 +21,7 @@ KEPT = ("index", "boxes", "scores", "classes", "class_names", "masks", "diameter
 Place = tuple[int, ...]
 
 
-@immutable
+@dataclass(frozen=True)
 class Summary:
     """The data kept from a finished prediction.
 

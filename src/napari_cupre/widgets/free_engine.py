@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from napari_cupre.events import Event, RunState
-from napari_cupre.records import immutable
 from napari_cupre.service.client import HEARTBEAT_S, EngineProcess, Turn
 from napari_cupre.widgets.background import Job, Stream
 
@@ -16,7 +16,7 @@ PATIENCE_S = 3.0
 """Time within which a background measurement gives way."""
 
 
-@immutable
+@dataclass(frozen=True)
 class SecondWanted(Event):
     """The job wants to find cells in the process that outlines cells."""
 

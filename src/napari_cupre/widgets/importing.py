@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from napari_cupre.io.files import image_stem, natural_key
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import read_cells
-from napari_cupre.records import immutable
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.taking_over import exchanged
@@ -33,7 +32,7 @@ MOST_NOTED = 2
 """Maximum number of sentences about annotations that were read."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Destination:
     """An image that annotation may belong to: in a layer, or only in the project.
 
@@ -55,7 +54,7 @@ class Destination:
     stem: str | None = None
 
 
-@immutable
+@dataclass(frozen=True)
 class Imported(Event):
     """Labels read for an image: int32, with the image's `result_shape`.
 

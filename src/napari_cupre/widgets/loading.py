@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from napari.layers import Image
@@ -15,7 +15,6 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import read_cells
-from napari_cupre.records import immutable
 from napari_cupre.widgets.channel_contrast import Limits, limits_of
 from napari_cupre.widgets.layers import CHANNELS_KEY
 from napari_cupre.widgets.state_colours import StateColormap
@@ -24,7 +23,7 @@ IN_MEMORY = 512 * 2**20
 """Images of up to this many bytes are read into memory; larger ones are read lazily."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Item:
     """One image of the queue.
 
@@ -36,7 +35,7 @@ class Item:
     layer: Image | None = None
 
 
-@immutable
+@dataclass(frozen=True)
 class Loaded:
     """An image that was read, with its `entry` in the project.
 

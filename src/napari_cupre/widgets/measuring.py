@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
 from napari_cupre.project.measurements import by_image, distinct_cells, measure_cells, stored_cells
 from napari_cupre.project.project import Project
-from napari_cupre.records import immutable
 from napari_cupre.widgets.background import Job
 from napari_cupre.words import counted
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@immutable
+@dataclass(frozen=True)
 class MeasuringPlan:
     """What to measure: images of a project, which is saved by now, and images outside it.
 
@@ -33,7 +33,7 @@ class MeasuringPlan:
     loose: tuple[tuple[CellImage, np.ndarray], ...] = ()
 
 
-@immutable
+@dataclass(frozen=True)
 class AllMeasured(Event):
     """The result: a row for each cell, and a row for each image, with the row of all images last."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cupre.errors import CupreError
@@ -11,13 +12,12 @@ from napari_cupre.model.zoo import SHIPPED, bundled_path, list_models
 from napari_cupre.project.disk import current
 from napari_cupre.project.document import DOCUMENT, Round, read_document
 from napari_cupre.project.recent import recent_projects
-from napari_cupre.records import immutable
 from napari_cupre.words import counted
 
 OWN, SHIPS = "Your models", "Included in napari-cupre"
 
 
-@immutable
+@dataclass(frozen=True)
 class ListedModel:
     """One model of the list.
 

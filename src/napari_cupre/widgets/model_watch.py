@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from qtpy.QtCore import QFileSystemWatcher
 from napari_cupre.errors import CupreError
 from napari_cupre.model.zoo import BUNDLED, SUFFIX, find_model, user_folder
 from napari_cupre.project.place import ENDING
-from napari_cupre.records import immutable
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.timers import single_timer
 
@@ -87,7 +87,7 @@ class ModelWatch(SessionPart):
                 change(sorted(paths))
 
 
-@immutable
+@dataclass(frozen=True)
 class ModelFiles:
     """What the folders of models contain.
 

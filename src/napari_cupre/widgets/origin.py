@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from napari.layers import Image
 
@@ -11,11 +12,10 @@ from napari_cupre.data.axes import AXIS_LETTERS, axes_from_labels
 from napari_cupre.io.channel_names import channel_names
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff
 from napari_cupre.io.scenes import Scene
-from napari_cupre.records import immutable
 from napari_cupre.widgets.layers import CHANNELS_KEY, source_path
 
 
-@immutable
+@dataclass(frozen=True)
 class Origin:
     """What is known about a layer's file.
 

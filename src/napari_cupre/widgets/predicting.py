@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +16,6 @@ from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
 from napari_cupre.model.cards import seen_by
 from napari_cupre.prediction.limits import is_big
-from napari_cupre.records import immutable
 from napari_cupre.service.client import EngineBusy, EngineProcess, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.cell_width import CellWidth
@@ -32,7 +32,7 @@ SLAB_BYTES = 64 * 2**20
 TICK_S = 0.02
 
 
-@immutable
+@dataclass(frozen=True)
 class StoredImage:
     """An image that no layer shows; the worker thread calls `read` when it is this image's turn."""
 
@@ -41,7 +41,7 @@ class StoredImage:
     file: Path | None = None
 
 
-@immutable
+@dataclass(frozen=True)
 class PredictionPlan:
     """Which images to search for cells, and how.
 
@@ -61,21 +61,21 @@ class PredictionPlan:
     augment: bool = False
 
 
-@immutable
+@dataclass(frozen=True)
 class ImageStarted(Event):
     """The following planes belong to this image of the plan."""
 
     position: int
 
 
-@immutable
+@dataclass(frozen=True)
 class ImageFinished(Event):
     """No more planes of this image will follow."""
 
     position: int
 
 
-@immutable
+@dataclass(frozen=True)
 class GuessCount:
     """The guesses of an image after a search, as a person sees them.
 
@@ -94,7 +94,7 @@ class GuessCount:
     is_whole: bool = True
 
 
-@immutable
+@dataclass(frozen=True)
 class ImageLeft(Event):
     """An image has ended, with or without success.
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from npe2 import PluginManager
-
-from napari_cupre.records import immutable
 
 PLUGIN = "napari-cupre"
 
 
-@immutable
+@dataclass(frozen=True)
 class Preferences:
     """Initial settings of the widgets; the defaults are those of `napari.yaml`.
 

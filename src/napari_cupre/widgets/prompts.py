@@ -13,7 +13,6 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError, reason_of
 from napari_cupre.events import Event
 from napari_cupre.model.zoo import find_model
-from napari_cupre.records import immutable
 
 LARGE = 4096
 """Planes larger than a square of this side (px) are handed over only in part, unless they are in a file that
@@ -66,7 +65,7 @@ class Plane:
         )
 
 
-@immutable
+@dataclass(frozen=True)
 class Prompt:
     """A box (x0, y0, x1, y1) or a point (y, x) on a plane.
 
@@ -80,7 +79,7 @@ class Prompt:
     asked: float = field(default_factory=time.perf_counter)
 
 
-@immutable
+@dataclass(frozen=True)
 class Answer:
     """The answer to a prompt.
 
@@ -108,7 +107,7 @@ class Answer:
     refusal: str = ""
 
 
-@immutable
+@dataclass(frozen=True)
 class HandedOver(Event):
     """The engine has the pixels of a whole plane or of `box` (top, left, bottom, right)."""
 

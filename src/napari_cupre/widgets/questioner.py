@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from napari_cupre.project.cells import Cells, Region
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.questions import Kind, Question, questions
 from napari_cupre.project.strokes import add_guesses
-from napari_cupre.records import immutable
 from napari_cupre.widgets.asking import Answer
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.likely import likely_by_plane
@@ -37,7 +37,7 @@ TOOLTIPS = {
 }
 
 
-@immutable
+@dataclass(frozen=True)
 class _Work:
     """The input of the worker thread."""
 
@@ -48,7 +48,7 @@ class _Work:
     estimated: frozenset[Region]
 
 
-@immutable
+@dataclass(frozen=True)
 class _Likely:
     questions: list[Question]
     likely: list[tuple[tuple[int, ...], np.ndarray]]

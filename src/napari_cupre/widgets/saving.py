@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from napari_cupre.io.files import atomic_write, image_stem
 from napari_cupre.io.ownership import next_free
 from napari_cupre.prediction.labelstore import cells_table
 from napari_cupre.project.project import Project
-from napari_cupre.records import immutable
 from napari_cupre.widgets.session import METADATA_KEY, Session
 from napari_cupre.words import counted, some_of
 
@@ -36,7 +36,7 @@ FORMAT_CHOICES = (
 )
 
 
-@immutable
+@dataclass(frozen=True)
 class Savable:
     """A result layer as plain values, for the worker thread.
 
@@ -50,7 +50,7 @@ class Savable:
     planes: tuple[dict[str, Any], ...]
 
 
-@immutable
+@dataclass(frozen=True)
 class SavableSlide:
     """The result of an image larger than memory: the OME-Zarr `path` shown by its layer."""
 
@@ -58,7 +58,7 @@ class SavableSlide:
     path: Path
 
 
-@immutable
+@dataclass(frozen=True)
 class SavableStored:
     """The cells of an image without a layer, stored in the project `folder` under `name`."""
 

@@ -6,6 +6,7 @@ Undo and redo are napari's own actions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from napari.components import ViewerModel
@@ -16,12 +17,11 @@ from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_cupre.errors import CupreError
-from napari_cupre.records import immutable
 
 PREFIX = "napari-cupre"
 
 
-@immutable
+@dataclass(frozen=True)
 class Gesture:
     """A gesture that has a key.
 

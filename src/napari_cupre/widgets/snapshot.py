@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,6 @@ from napari_cupre.io.channel_names import ChooseChannels, as_it_is
 from napari_cupre.project.cells import Cells, Region
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.shots import is_annotated, shots_of
-from napari_cupre.records import immutable
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import from_layer
 from napari_cupre.widgets.likely import unlooked_at
@@ -27,7 +27,7 @@ COPIED_BYTES = 2**28
 """Labels up to this size are copied; copying a larger stack would block the window."""
 
 
-@immutable
+@dataclass(frozen=True)
 class Snapshot:
     """The data that a worker thread needs to make a training set.
 

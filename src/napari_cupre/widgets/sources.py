@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,13 @@ from napari_cupre.project.copies import keep_copy
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.unsaved import SaveReport, UnsavedWork
-from napari_cupre.records import immutable
 from napari_cupre.widgets.layers import source_path
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.cells_layer import CellsLayer
 
 
-@immutable
+@dataclass(frozen=True)
 class Source:
     """An image of the window to add to a project, and the file that napari read it from, if any."""
 

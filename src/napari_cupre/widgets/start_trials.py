@@ -18,7 +18,6 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, RunState
 from napari_cupre.model.zoo import SHIPPED, models_of_package
 from napari_cupre.project.cells import Cells
-from napari_cupre.records import immutable
 from napari_cupre.service.client import EngineBusy, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.errands import Errands
@@ -231,7 +230,7 @@ class StartTrials:
         self.job.abandon()
 
 
-@immutable
+@dataclass(frozen=True)
 class Marks:
     """The user's annotation in the searched part, as plain values.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from napari.utils.theme import get_theme
-
-from napari_cupre.records import immutable
 
 RGB = tuple[int, int, int]
 
@@ -21,7 +20,7 @@ RED, AMBER, GREEN, GREY = (255, 123, 114), (227, 179, 65), (86, 211, 100), (154,
 BLUE, ORANGE, BUTTON = (88, 166, 255), (240, 136, 62), (47, 111, 235)
 
 
-@immutable
+@dataclass(frozen=True)
 class Palette:
     """The colours of one theme as CSS, e.g. "#1f2630".
 

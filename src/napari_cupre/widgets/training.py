@@ -20,7 +20,6 @@ from napari_cupre.io.channel_names import as_it_is
 from napari_cupre.model.cards import seen_by
 from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, nothing_learned, run_path, start_of
 from napari_cupre.model.zoo import SUFFIX, user_folder
-from napari_cupre.records import immutable
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.snapshot import Snapshot
@@ -37,7 +36,7 @@ SMOOTHING = 0.9
 WAITING = "Waiting for the image being searched"
 
 
-@immutable
+@dataclass(frozen=True)
 class TrainingPlan:
     """What to train.
 
@@ -136,7 +135,7 @@ class TrainingPlan:
             yield from places([_source(each, project, self.choice()) for each in self.others], 0, refused)
 
 
-@immutable
+@dataclass(frozen=True)
 class View:
     """The visible part of a plane: top, left, bottom, right in px."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from napari_cupre.model.zoo import user_path
 from napari_cupre.project import rounds
 from napari_cupre.project.document import Round
 from napari_cupre.project.project import Project
-from napari_cupre.records import immutable
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.words import counted
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MODELS = "models"
 
 
-@immutable
+@dataclass(frozen=True)
 class RoundEntry:
     """A round in a list of models: name ("v3 (best)"), path of the model, and what it learned from."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from psygnal import Signal
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
-from napari_cupre.records import immutable
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import source_path
@@ -30,7 +30,7 @@ WAITING = "Waiting for the current job"
 RATED_LATER = "A model is being trained: the images are rated when it is done."
 
 
-@immutable
+@dataclass(frozen=True)
 class Advice:
     """A place worth annotating, and why.
 
