@@ -16,12 +16,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 from few_shot import drawn, parts, read
 from mixing import AMOUNTS, KEY, shot_of
-from rows import Row, append_row, read_rows, rows_of, simulation_parser
+from rows import Row, simulate, simulation_parser
 
 SCORES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 ALONE = {
@@ -41,23 +42,11 @@ FIELDS = [*KEY, "who", "cells", "skill", "diameter", "score", "found", "invented
 
 def main() -> None:
     options = parse()
-    if options.table:
-        print(table(read_rows(options.out)))
-        return
-    import torch
-
-    torch.set_num_threads(options.threads)
-    for seed, amount, kind in itertools.product(options.seeds, options.amounts, options.kinds):
-        case = dict(zip(KEY, (options.model, options.part, kind, amount, seed, options.minutes)))
-        if rows_of(options.out, case):
-            continue
-        if amount == "none":
-            rows = alone(case)
-        else:
-            rows = scores(case, *parts(kind, options.part, options.tests))
-        for row in rows:
-            append_row(options.out, case | row, FIELDS)
-        print(case, flush=True)
+    cases = (
+        dict(zip(KEY, (options.model, options.part, kind, amount, seed, options.minutes)))
+        for seed, amount, kind in itertools.product(options.seeds, options.amounts, options.kinds)
+    )
+    simulate(options, cases, partial(scores, tests=options.tests), FIELDS, table)
 
 
 def parse() -> argparse.Namespace:
@@ -84,13 +73,16 @@ def alone(case: Row) -> list[Row]:
     ]
 
 
-def scores(case: Row, pool: list[str], tests: list[str]) -> list[Row]:
-    """Train once, and look at every score with the start and with the result."""
+def scores(case: Row, tests: int) -> list[Row]:
+    """Look at every score with a model as it is, or with the start and the result of a training."""
+    if case["amount"] == "none":
+        return alone(case)
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
     from napari_cupre.model.zoo import open_model
 
     kind, seed = str(case["kind"]), int(case["seed"])
+    pool, stems = parts(kind, str(case["part"]), tests)
     images, cells = AMOUNTS[str(case["amount"])]
     rng = np.random.default_rng([seed, images, cells])
     shots = [shot_of(kind, stem, cells, rng) for stem in drawn(pool, images, seed)]
@@ -109,7 +101,7 @@ def scores(case: Row, pool: list[str], tests: list[str]) -> list[Row]:
             "diameter": result.info.diameter or "",
         }
         annotated = [counts(model, shot.image, shot.labels, shot.known) for shot in shots]
-        tested = [counts(model, *read(stem, kind)) for stem in tests]
+        tested = [counts(model, *read(stem, kind)) for stem in stems]
         for number, score in enumerate((*SCORES, "own")):
             found, invented, missed = (sum(each[number][part] for each in annotated) for part in range(3))
             ap50 = float(np.mean([share(*each[number]) for each in tested]))

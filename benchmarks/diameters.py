@@ -11,11 +11,13 @@ image. Rows that --out holds already are not run again.
 from __future__ import annotations
 
 import argparse
+import itertools
+from functools import partial
 from typing import Any
 
 import numpy as np
 from few_shot import drawn, parts, read
-from rows import Row, append_row, read_rows, rows_of, simulation_parser
+from rows import Row, simulate, simulation_parser
 
 KEY = ("model", "part", "kind", "seed")
 FIELDS = [*KEY, "way", "diameter", "estimate", "ap50", "ap"]
@@ -23,36 +25,31 @@ FIELDS = [*KEY, "way", "diameter", "estimate", "ap50", "ap"]
 
 def main() -> None:
     options = parse()
-    if options.table:
-        print(table(read_rows(options.out)))
-        return
-    import torch
+    cases = (
+        dict(zip(KEY, (options.model, options.part, kind, seed)))
+        for seed, kind in itertools.product(options.seeds, options.kinds)
+    )
+    simulate(options, cases, partial(ways, images=options.images, tests=options.tests), FIELDS, table)
 
+
+def ways(case: Row, images: int, tests: int) -> list[Row]:
+    """Test a model with the diameter estimated, with the true one, and with that of one image for all."""
     from napari_cupre.finetuning.scaling import size_guess
     from napari_cupre.model.zoo import open_model
 
-    torch.set_num_threads(options.threads)
-    model = open_model(options.model, "cpu")
+    model, kind = open_model(str(case["model"]), "cpu"), str(case["kind"])
     guess = size_guess(model)
-    for seed in options.seeds:
-        for kind in options.kinds:
-            case = dict(zip(KEY, (options.model, options.part, kind, seed)))
-            if rows_of(options.out, case):
-                continue
-            pool, stems = parts(kind, options.part, options.tests)
-            tests = [read(stem, kind) for stem in stems]
-            rows = [
-                {"way": "estimated"} | tested(model, tests, [None] * len(tests)),
-                {"way": "true"} | tested(model, tests, [median(labels) for _, labels in tests]),
-            ]
-            for stem in drawn(pool, options.images, seed):
-                image, labels = read(stem, kind)
-                own = {"way": "one", "diameter": round(median(labels), 1)}
-                rows.append(own | {"estimate": round(guess(image) or 0.0, 1)})
-                rows[-1] |= tested(model, tests, [median(labels)] * len(tests))
-            for row in rows:
-                append_row(options.out, case | row, FIELDS)
-                print(case | row, flush=True)
+    pool, stems = parts(kind, str(case["part"]), tests)
+    pairs = [read(stem, kind) for stem in stems]
+    rows = [
+        {"way": "estimated"} | tested(model, pairs, [None] * len(pairs)),
+        {"way": "true"} | tested(model, pairs, [median(labels) for _, labels in pairs]),
+    ]
+    for stem in drawn(pool, images, int(case["seed"])):
+        image, labels = read(stem, kind)
+        own = {"way": "one", "diameter": round(median(labels), 1), "estimate": round(guess(image) or 0.0, 1)}
+        rows.append(own | tested(model, pairs, [median(labels)] * len(pairs)))
+    return rows
 
 
 def parse() -> argparse.Namespace:

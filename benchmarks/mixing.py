@@ -15,13 +15,14 @@ import argparse
 import copy
 import itertools
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 from few_shot import drawn, parts, read
 from folder import tested
 from loop import field_of
-from rows import Row, append_row, read_rows, rows_of, simulation_parser
+from rows import Row, simulate, simulation_parser
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 AMOUNTS = {"field": (1, 10), "fields": (3, 10), "images": (5, 0)}
@@ -33,23 +34,11 @@ FIELDS = [*KEY, "cells", "steps", "skill", "held", "share", "judged", "ap50", "a
 
 def main() -> None:
     options = parse()
-    if options.table:
-        print(table(read_rows(options.out)))
-        return
-    import torch
-
-    from napari_cupre.model.zoo import open_model
-
-    torch.set_num_threads(options.threads)
-    for seed, amount, kind in itertools.product(options.seeds, options.amounts, options.kinds):
-        case = dict(zip(KEY, (options.model, options.part, kind, amount, seed, options.minutes)))
-        if rows_of(options.out, case):
-            continue
-        pool, tests = parts(kind, options.part, options.tests)
-        start = open_model(options.model, "cpu")
-        for row in mixes(start, case, pool, tests):
-            append_row(options.out, case | row, FIELDS)
-            print(case | row, flush=True)
+    cases = (
+        dict(zip(KEY, (options.model, options.part, kind, amount, seed, options.minutes)))
+        for seed, amount, kind in itertools.product(options.seeds, options.amounts, options.kinds)
+    )
+    simulate(options, cases, partial(mixes, tests=options.tests), FIELDS, table)
 
 
 def parse() -> argparse.Namespace:
@@ -61,12 +50,15 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def mixes(start: Any, case: Row, pool: list[str], tests: list[str]) -> list[Row]:
-    """Train once, and test every mix."""
+def mixes(case: Row, tests: int) -> list[Row]:
+    """Train once, and test every mix on so many images."""
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
     from napari_cupre.model.average import approach
+    from napari_cupre.model.zoo import open_model
 
+    start = open_model(str(case["model"]), "cpu")
+    pool, stems = parts(str(case["kind"]), str(case["part"]), tests)
     images, cells = AMOUNTS[str(case["amount"])]
     rng = np.random.default_rng([int(case["seed"]), images, cells])
     shots = [shot_of(str(case["kind"]), stem, cells, rng) for stem in drawn(pool, images, int(case["seed"]))]
@@ -88,7 +80,7 @@ def mixes(start: Any, case: Row, pool: list[str], tests: list[str]) -> list[Row]
         return {"judged": "" if judge is None else round(judge(network, training.dtype).score, 4)}
 
     def row(share: object, model: Any) -> Row:
-        return known | {"share": share} | judged(model.network) | tested(model, str(case["kind"]), tests)
+        return known | {"share": share} | judged(model.network) | tested(model, str(case["kind"]), stems)
 
     start.network.eval()
     rows = [row(0.0, start.copy(diameter=result.info.diameter))]
@@ -98,7 +90,7 @@ def mixes(start: Any, case: Row, pool: list[str], tests: list[str]) -> list[Row]
         mixed = result.copy()
         mixed.network.load_state_dict(network.state_dict())
         rows.append(
-            known | {"share": share} | judged(mixed.network) | tested(mixed, str(case["kind"]), tests)
+            known | {"share": share} | judged(mixed.network) | tested(mixed, str(case["kind"]), stems)
         )
     return [*rows, row("kept", result)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,28 @@ def append_row(path: Path, row: Row, fields: Sequence[str]) -> None:
 def rows_of(path: Path, case: Row) -> list[dict[str, str]]:
     """The rows of a file that say of one case."""
     return [row for row in read_rows(path) if all(row[key] == str(value) for key, value in case.items())]
+
+
+def simulate(
+    options: argparse.Namespace,
+    cases: Iterable[Row],
+    rows_for: Callable[[Row], Iterable[Row]],
+    fields: Sequence[str],
+    table: Callable[[list[dict[str, str]]], str],
+) -> None:
+    """Add the rows of each case that --out has none of; with --table only print what it says."""
+    if options.table:
+        print(table(read_rows(options.out)))
+        return
+    import torch
+
+    torch.set_num_threads(options.threads)
+    for case in cases:
+        if rows_of(options.out, case):
+            continue
+        for row in rows_for(case):
+            append_row(options.out, case | row, fields)
+            print(case | row, flush=True)
 
 
 def simulation_parser(description: str | None, more_kinds: Iterable[str] = ()) -> argparse.ArgumentParser:

@@ -10,9 +10,10 @@ from scipy import ndimage
 from napari_cupre.errors import InputError
 
 USUAL_SCORE = 0.45
-"""Minimum score of a cell if nobody chooses another. A detection that is right with the probability p raises
-TP / (TP + FP + FN), so far J, if p > J / (1 + J), so where half to nine tenths of the cells are found, from
-0.33 to 0.47 on. For its choice see docs/accuracy.md."""
+"""Minimum score of a cell if nobody chooses another.
+
+A detection that is right with probability p raises J = TP / (TP + FP + FN) if p > J / (1 + J): 0.33 where J
+is 0.5, and 0.47 where it is 0.9. Measured in docs/accuracy.md."""
 
 CRUMBS = 0.1
 """Parts with less than this share of their label's area are slips of the brush."""
