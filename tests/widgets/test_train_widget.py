@@ -141,6 +141,23 @@ def test_a_training_from_press_to_verdict(
     assert widget.session.model == "field"
 
 
+def test_what_to_do_first_is_said_before_a_press(viewer: Any, training: Training) -> None:
+    widget = TrainWidget(viewer)
+    assert "Open an image" in widget.use.text()
+    assert not widget.button.isEnabled()
+    viewer.add_image(np.ones((20, 20)), name="field")
+    assert "Nothing is annotated" in widget.use.text()
+    assert not widget.button.isEnabled()
+    assert widget.others.isHidden(), "no others without those to learn from"
+    labels = np.zeros((20, 20), np.int32)
+    labels[2:8, 2:8] = 1
+    viewer.add_labels(labels, name="field cells")
+    assert widget.button.isEnabled()
+    widget.images.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert "ticked" in widget.use.text()
+    assert not widget.button.isEnabled()
+
+
 def test_models_are_never_overwritten(
     viewer: Any, widget: TrainWidget, training: Training, own_models: Path, qtbot: Any
 ) -> None:
@@ -319,19 +336,12 @@ def test_an_error_is_one_sentence_with_details_on_request(
     assert not widget.curve.isHidden()
 
 
-def test_nothing_annotated_is_refused_before_anything_starts(viewer: Any, training: Training) -> None:
-    viewer.add_image(np.zeros((32, 32)), name="bare")
-    widget = TrainWidget(viewer)
-    widget.button.click()
-    assert "no annotated image" in widget.message.text
-    assert training.engine.requests == []
-
-
-def test_labels_without_a_cell_are_refused(viewer: Any, training: Training) -> None:
+def test_labels_without_a_cell_are_nothing_to_learn_from(viewer: Any, training: Training) -> None:
     viewer.add_image(np.zeros((32, 32)), name="bare")
     viewer.add_labels(np.zeros((32, 32), np.int32), name="bare cells")
     widget = TrainWidget(viewer)
-    widget.button.click()
+    assert not widget.button.isEnabled()
+    widget.attempt(widget.train)
     assert "no annotated image" in widget.message.text
     assert training.engine.requests == []
 

@@ -264,6 +264,9 @@ class TrainWidget(JobDock):
 
     # --- display ---------------------------------------------------------------------------------
 
+    def _can_start(self) -> bool:
+        return bool(self.images.chosen())
+
     def _list_images(self, event: Any = None) -> None:
         self.images.refresh()
         self._show_use()
@@ -290,12 +293,13 @@ class TrainWidget(JobDock):
                 regions += len(entry.image.regions)
         text = _use_text(cells, images, regions) if self.session.queue.items() else EMPTY
         self.use.setText(text if self.images.chosen() or not self.images.listed() else NONE_TICKED)
+        self._allow()
         self._show_budget()
 
     def _show_others(self) -> None:
         """Show how many images without annotation could take part, and how much time they would take."""
         count = len(self.session.queue.not_annotated())
-        self.others.setVisible(count > 0)
+        self.others.setVisible(count > 0 and bool(self.images.listed()))
         seconds = round(60 * self.minutes.value() * OTHERS_SHARE)
         self.others.setText(f"Learn from {counted(count, 'other image')} too ({seconds} s)")
         self.others.setToolTip(f"{OTHERS_TIP}. They take about {seconds} s of the training time.")
