@@ -32,9 +32,10 @@ from napari_cupre.model.runs import REQUEST, nothing_learned, run_path
 from napari_cupre.project import gestures
 from napari_cupre.service.protocol import Failed, FinetuneRequest, PreviewRequest
 from napari_cupre.widgets import train_widget
+from napari_cupre.widgets.docking import to_front
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.train_widget import TrainWidget
-from napari_cupre.widgets.training import TrainingJob, View
+from napari_cupre.widgets.training import Curve, TrainingJob, View
 
 STEPS = 12
 WAIT = 60_000
@@ -272,10 +273,51 @@ def test_the_preview_lies_on_the_view_and_leaves_the_brush_alone(
     assert sum("preview" in layer.name for layer in viewer.layers) == 1
     np.testing.assert_allclose(preview.scale, (0.5, 0.5))
     assert viewer.layers.selection.active.name == "field cells"
+    assert preview.contour > 0, "outlines, or it could not be told from the cells below"
+    viewer.add_image(np.zeros((120, 120)), name="next")
+    assert not preview.visible, "it shows the image before"
+    widget.preview.show(View(CellImage(np.zeros((9, 9)), "YX", name="field"), {}, (0, 0, 9, 9)), preview.data)
+    assert not preview.visible, "one that comes late does so too"
+    qtbot.waitUntil(lambda: preview.visible, timeout=WAIT)
     widget.live.setChecked(False)
     assert "cupre preview" not in viewer.layers
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
+def test_a_preview_goes_with_its_image_once_the_training_is_over(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    widget.live.setChecked(True)
+    wait_in_a_training(widget, training, qtbot)
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    preview = viewer.layers["cupre preview"]
+    qtbot.waitUntil(lambda: preview.visible, timeout=WAIT)
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert preview in viewer.layers
+    viewer.add_image(np.zeros((120, 120)), name="next")
+    assert preview not in viewer.layers
+
+
+def test_the_curve_is_seen_in_a_low_window_while_the_training_runs(workbench: Any, qtbot: Any) -> None:
+    train = workbench.train
+    workbench.viewer.add_image(np.zeros((64, 64)), name="field")
+    to_front(train)
+    curve = Curve()
+    curve.add_step(1, 1.0)
+    train.curve.show()
+    train.curve.show_curve(curve)
+    train.bar.show()
+    for line in (train.budget, train.others):  # as where a training has been measured, and images are left
+        line.setText("1 min: about 40 steps")
+        line.show()
+    qtbot.waitUntil(lambda: train.curve.points == (1, 0), timeout=WAIT)
+    qtbot.waitUntil(lambda: bottom_of(train.curve, train) <= train.viewport().height(), timeout=5_000)
+
+
+def bottom_of(part: Any, dock: Any) -> int:
+    return part.mapTo(dock.viewport(), part.rect().bottomLeft()).y()
 
 
 def test_a_preview_that_never_came_leaves_no_empty_layer(

@@ -15,8 +15,6 @@ class JobDock(SessionWidget):
 
     Attributes
     ----------
-    job : Job
-        The job, which the dock sets.
     button : SteadyButton
         Starts and cancels the job.
     bar : JobBar
@@ -25,10 +23,9 @@ class JobDock(SessionWidget):
         Shows what is worth knowing about the last run.
     """
 
-    job: Job
-
     def _make_button(self, job: Job, text: str, tooltip: str, start: Callable[[], Any]) -> None:
         """Create the controls of a job; the dock arranges them."""
+        self._its_job = job
         self.button = primary_button(text, tooltip)
         self.button.clicked.connect(lambda: self.start_or_stop(job, start))
         self.bar, self.notice = JobBar(), MessageLine()
@@ -54,7 +51,7 @@ class JobDock(SessionWidget):
 
     def _allow(self) -> None:
         """Offer the button only where the job can start, or stop."""
-        status = self.job.status
+        status = self._its_job.status
         can_press = status.is_active or self._can_start()
         self.button.setEnabled(can_press and status.state is not RunState.STOPPING)
 
