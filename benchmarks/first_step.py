@@ -2,8 +2,8 @@
 
 Run: xvfb-run -a python benchmarks/first_step.py [--wait 20]
 
-An image with annotated cells lies open, the docks are opened by napari's own door, and *Train* is pressed after
-a while, in which a user would mark cells and the engine starts.
+An image with annotated cells lies open, the docks are opened by napari's own door, and *Train* is pressed
+after a while, in which a user would mark cells and the engine starts.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable
 from os import environ
 
 from measure import machine
+from qtpy.QtCore import QEventLoop, QTimer
 from script import script_parser
 from stall import add_annotated_images, open_widgets
-from qtpy.QtCore import QEventLoop, QTimer
 from window import settle
 
 
@@ -54,7 +54,7 @@ def measure(wait: float) -> tuple[float, float]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Let the window wait as it does for a user: `window.wait_for` asks so often that a core is busy with it."""
+    """Let the window wait as for a user: `window.wait_for` asks so often that a core is busy with it."""
     loop, timer = QEventLoop(), QTimer()
     timer.timeout.connect(lambda: loop.quit() if condition() else None)
     timer.start(10)

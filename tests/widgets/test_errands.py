@@ -53,15 +53,20 @@ def test_nothing_in_the_window_moves_by_itself_while_a_job_runs(workbench: Any, 
     end = threading.Event()
     job = Job("Training")
     bars = workbench.viewer.window._qt_window.findChildren(QStatusBar)
-    movies = [label.movie() for bar in bars for label in bar.findChildren(QLabel) if label.movie()]
-    assert movies, "napari has a turning ring for what takes long"
+    rings = [label for bar in bars for label in bar.findChildren(QLabel) if label.movie()]
+    assert rings, "napari has a turning ring for what takes long"
+
+    def stream() -> Iterator[None]:
+        while not end.wait(0.01):
+            yield None
+
     try:
         for _ in range(2):
             end.clear()
-            job.start(lambda: iter(lambda: end.wait(0.01) or None, True))
+            job.start(stream)
             qtbot.wait(100)
-            assert all(movie.state() is QMovie.MovieState.Paused for movie in movies)
-            assert all(label.isVisible() for bar in bars for label in bar.findChildren(QLabel) if label.movie())
+            assert all(ring.isVisible() for ring in rings)
+            assert all(ring.movie().state() is QMovie.MovieState.Paused for ring in rings)
             end.set()
             qtbot.waitUntil(lambda: not job.status.is_active, timeout=WAIT)
     finally:
