@@ -57,9 +57,8 @@ class SearchAtRest(QObject):
 
     def __init__(self, application: QCoreApplication) -> None:
         super().__init__(application)
-        self.is_due = True
-        """Whether to search even if Python does not plan to, because many objects were just created."""
-        self._used_at = time.monotonic()
+        self._is_due = False
+        self._used_at = 0.0
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
         self._timer.timeout.connect(self.tick)
@@ -72,20 +71,22 @@ class SearchAtRest(QObject):
             self._used_at = time.monotonic()
         return False
 
+    def ask(self) -> None:
+        """Search once even if Python does not plan to, because many objects are being created."""
+        self._is_due, self._used_at = True, time.monotonic()
+
     def tick(self) -> None:
         """Search if the window is at rest and the next search of everything is due."""
         if time.monotonic() - self._used_at < REST_S or not gc.isenabled():
             return
         most = gc.get_threshold()[2]  # searches of younger objects between two of all; 0: none of all
-        if self.is_due or 0 < most < gc.get_count()[2]:
-            self.is_due = False
+        if self._is_due or 0 < most < gc.get_count()[2]:
+            self._is_due = False
             gc.collect()
 
 
 def search_at_rest() -> None:
     """Search for garbage as soon as the window is at rest, and whenever it is due from then on."""
     application = QCoreApplication.instance()
-    if application is None:
-        return
-    search = application.findChild(SearchAtRest) or SearchAtRest(application)
-    search.is_due = True
+    if application is not None:
+        (application.findChild(SearchAtRest) or SearchAtRest(application)).ask()
