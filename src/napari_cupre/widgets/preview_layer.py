@@ -95,6 +95,9 @@ class PreviewLayer(SessionPart):
         if layer is not None and layer.ndim == data.ndim:
             layer.data = data
             layer.scale, layer.translate = placement["scale"], placement["translate"]
+            layers = self._session.viewer.layers
+            if layers.index(layer) < layers.index(source):  # an image that was opened later lies over it
+                layers.move(layers.index(layer), len(layers))
             return
         if layer is not None:
             self.remove()
