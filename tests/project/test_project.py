@@ -30,6 +30,7 @@ from napari_cupre.project.history import History
 from napari_cupre.project.lock import ProjectLocked
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import what_was_there
+from napari_cupre.project.shots import image_shots, known_of
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.project.unsaved import CopyRoom
 
@@ -133,6 +134,7 @@ from annotating import in_state, with_region
 from napari_cupre.project.cells import Change
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import what_was_there
+from napari_cupre.project.shots import image_shots, known_of
 from napari_cupre.project import gestures
 project = Project.open(sys.argv[1])
 cells = project.cells("a")
@@ -547,3 +549,70 @@ def test_what_a_killed_window_left_is_offered_and_can_be_given_a_place(
     assert not offer.folder.exists()
     with pytest.raises(InputError, match="is kept"):
         recovery.discard(tmp_path / "deep" / "mine.cupre")
+
+
+def test_painted_background_is_kept_beside_the_cells_and_known_in_training(folder: Path) -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[30:, :20] = True
+    with Project.open(folder) as project:
+        assert project.background("a") is None
+        project.painted.hold("a", mask)
+        assert project.background("a") is mask
+        report = project.save()
+        assert report.written == ("background/a.tif",)
+        assert project.save().written == ()
+    with Project.open(folder, look_only=True) as project:
+        np.testing.assert_array_equal(project.background("a"), mask)
+        (shot,) = image_shots(project, "a")
+        assert shot.known[mask].all()
+        assert not shot.known[:25, 25:].any()
+        known = known_of(project.cells("a"), background=project.background("a"))
+        assert known[mask].all()
+
+
+def test_background_that_somebody_else_painted_stays(folder: Path) -> None:
+    mask = np.ones(SHAPE, bool)
+    with Project.open(folder) as project:
+        project.painted.hold("a", mask)
+        project.save()
+        tifffile.imwrite(folder / "background" / "a.tif", np.eye(*SHAPE, dtype=np.int32))
+        project.painted.hold("a", np.zeros(SHAPE, bool))
+        (said,) = project.save().conflicts
+        assert "background/a.mine.tif" in said
+    assert tifffile.imread(folder / "background" / "a.tif").sum() == min(SHAPE), "theirs stays"
+    assert not tifffile.imread(folder / "background" / "a.mine.tif").any()
+
+
+def test_background_of_another_size_is_refused_in_words(folder: Path) -> None:
+    (folder / "background").mkdir()
+    tifffile.imwrite(folder / "background" / "a.tif", np.ones((3, 4), np.int32))
+    with Project.open(folder, look_only=True) as project, pytest.raises(InputError, match="put the old file"):
+        project.background("a")
+
+
+def test_a_copy_of_a_project_has_its_background_saved_or_not(folder: Path, tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "b.tif", seed=1)
+    masks = {stem: np.random.default_rng(seed).random(SHAPE) < 0.3 for seed, stem in enumerate("ab")}
+    project = Project.open(folder)
+    project.add(tmp_path / "images" / "b.tif")
+    project.painted.hold("a", masks["a"])
+    project.save()
+    project.painted.hold("b", masks["b"])
+    with recovery.save_as(project, tmp_path / "copy") as copy:
+        for stem, mask in masks.items():
+            np.testing.assert_array_equal(copy.background(stem), mask)
+        assert not copy.painted.unsaved()
+
+
+@pytest.mark.parametrize("what", ["nothing", "background", "region"])
+def test_work_without_cells_is_work(tmp_path: Path, what: str) -> None:
+    picture(tmp_path / "a.tif")
+    with Project.create(tmp_path / "mine") as project:
+        project.add(tmp_path / "a.tif")
+        if what == "background":
+            project.painted.hold("a", np.ones(SHAPE, bool))
+        if what == "region":
+            cells = project.cells("a")
+            cells.apply(with_region(cells, square(0, 0, 30)))
+        project.save()
+    assert recovery.holds_work(project.folder) is (what != "nothing")

@@ -613,7 +613,7 @@ def test_images_with_and_without_a_pixel_size_never_meet_in_the_window(
 def test_an_image_in_other_units_stays_while_something_is_in_progress_in_it(
     session: Any, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch, held_by: str
 ) -> None:
-    """What is found goes into its layers, and background is kept nowhere else."""
+    """What is found goes into its layers, and a layer of background cannot show another image's."""
     (tmp_path / "mixed").mkdir()
     image = np.zeros((64, 80), np.uint8)
     units = {"imagej": True, "resolution": (2, 2), "metadata": {"unit": "um"}}

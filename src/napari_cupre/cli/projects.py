@@ -152,7 +152,10 @@ def truth_of_project(folder: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     project = Project.open(folder, look_only=True)
     return {
-        entry.stem: (taught_labels(cells), known_of(cells, entry.certainty))
+        entry.stem: (
+            taught_labels(cells),
+            known_of(cells, entry.certainty, project.background(entry.stem)),
+        )
         for entry, cells in project.all_cells()
         if is_annotated(cells)
     }

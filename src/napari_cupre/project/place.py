@@ -13,6 +13,9 @@ ENDING = ".cupre"
 IMAGES = "images"
 """Folder in a project for copies of images without a file of their own."""
 
+BACKGROUND = "background"
+"""Folder in a project for the background that was painted in its images."""
+
 
 def is_project(path: str | Path) -> bool:
     """Whether a path is a project folder, or the `project.json` of one."""

@@ -19,6 +19,7 @@ from napari_cupre.project.document import DOCUMENT, Document, ProjectImage, read
 from napari_cupre.project.identity import find_moved, fingerprint, new_stem, relative_to, resolved
 from napari_cupre.project.journal import Journal, noted
 from napari_cupre.project.lock import Lock
+from napari_cupre.project.painted import BackgroundMasks, background_file
 from napari_cupre.project.parts import file_name_of, part_of, read_entry
 from napari_cupre.project.place import ENDING, project_folder
 from napari_cupre.project.tables import files_of, read_cells
@@ -68,6 +69,7 @@ class Project:
         self.room = CopyRoom()
         self._writing = threading.Lock()
         self._journal = Journal(folder)
+        self.painted = BackgroundMasks(folder)
 
     # --- opening and closing ----------------------------------------------------------------------
 
@@ -310,6 +312,11 @@ class Project:
             self._cells[stem] = self._cells.pop(stem)  # the most recently used is last
         return self._cells[stem]
 
+    def background(self, stem: str) -> np.ndarray | None:
+        """Return where a person painted background, bool; None if nowhere. Raises as `cells` does."""
+        self._stamps.setdefault(background_file(stem), Stamp.of(self.folder / background_file(stem)))
+        return self.painted.read(stem, self.image(stem).shape)
+
     def hold(self, stem: str, cells: Cells, *, is_saved: bool = False) -> None:
         """Use a window's cells as those of an image, and keep them in memory until `let_go`.
 
@@ -380,8 +387,7 @@ class Project:
             self._sync(stem)
         changed = {stem: self._cells[stem] for stem in self.unsaved}
         cells = {stem: each.copy(self.room.take(each.shape)) for stem, each in changed.items()}
-        axes = {stem: "TZYX"[-len(each.shape) :] for stem, each in cells.items()}
-        return UnsavedWork(self.document.text(), cells, axes, self._journal.turn())
+        return UnsavedWork(self.document.text(), cells, self._journal.turn(), self.painted.unsaved())
 
     def write(self, snapshot: UnsavedWork) -> SaveReport:
         """Write a snapshot, in any thread: all of it or nothing.
@@ -407,6 +413,7 @@ class Project:
             for cells in snapshot.cells.values():
                 self.room.give(cells.labels)
             self._journal.forget(snapshot.notes)
+            self.painted.forget(snapshot.painted)
         return SaveReport(tuple(files), tuple(conflicts))
 
     def _untouched(self, name: str) -> bool:
@@ -436,8 +443,6 @@ class Project:
                 path.replace(path.with_name(f"{stem}.theirs{path.suffix}"))
                 self._stamps[name] = None
         cells.revision += 1
-
-    # --- going through all ------------------------------------------------------------------------
 
     def all_cells(self) -> Iterator[tuple[ProjectImage, Cells]]:
         """Yield each image with its cells, with only one in memory at a time."""

@@ -13,10 +13,11 @@ import platformdirs
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.project.disk import current
-from napari_cupre.project.document import DOCUMENT
+from napari_cupre.project.document import DOCUMENT, read_document
 from napari_cupre.project.identity import relative_to, resolved
 from napari_cupre.project.lock import is_open_elsewhere
-from napari_cupre.project.place import ENDING, IMAGES
+from napari_cupre.project.painted import has_background
+from napari_cupre.project.place import BACKGROUND, ENDING, IMAGES
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import files_of, read_table
 from napari_cupre.words import counted
@@ -65,20 +66,31 @@ def project_title(folder: Path) -> str:
 
 
 def recoverable() -> list[Recoverable]:
-    """Return scratch projects with cells that no window has open, the latest first."""
+    """Return scratch projects with work in them that no window has open, the latest first."""
     found = []
     for folder in scratch_projects():
         if is_open_elsewhere(folder):
             continue
-        cells = cells_on_disk(folder)
-        if cells:
+        if holds_work(folder):
+            cells = cells_on_disk(folder)
             when = datetime.fromtimestamp(folder.joinpath(DOCUMENT).stat().st_mtime)
             tables = [file.stat().st_mtime for file in (folder / "cells").glob("*.csv")]
             when = max([when, *map(datetime.fromtimestamp, tables)])
             today = when.date() == datetime.now().date()
             day = "today" if today else f"{when:%Y-%m-%d}"
-            found.append(Recoverable(folder, cells, f"{counted(cells, 'cell')} from {day} {when:%H:%M}"))
+            what = counted(cells, "cell") if cells else "regions or background"
+            found.append(Recoverable(folder, cells, f"{what} from {day} {when:%H:%M}"))
     return found
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether a person or a model made anything in a project on disk: cells, regions or background."""
+    if cells_on_disk(folder) or has_background(folder):
+        return True
+    try:
+        return any(image.regions for image in read_document(current(folder, DOCUMENT)).images)
+    except (InputError, OSError):
+        return False
 
 
 def cells_on_disk(folder: Path) -> int:
@@ -165,7 +177,7 @@ def _fill(copy: Project, project: Project) -> None:
     for name in ("classes", "rounds", "next_round", "best", "others"):
         setattr(copy.document, name, getattr(project.document, name))
     copy.document.id = project.document.id  # the folds of the learning curve depend on it
-    for part in ("cells", "models", IMAGES):
+    for part in ("cells", "models", IMAGES, BACKGROUND):
         if (project.folder / part).is_dir():
             shutil.copytree(project.folder / part, copy.folder / part)
     for stem in project.in_memory:
@@ -174,4 +186,6 @@ def _fill(copy: Project, project: Project) -> None:
             copy.hold(stem, cells)
             if not project.is_held(stem):
                 copy.let_go(stem)
+    for stem, mask in project.painted.unsaved().items():
+        copy.painted.hold(stem, mask)
     copy.save()

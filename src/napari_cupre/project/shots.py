@@ -117,8 +117,8 @@ def _rim_of(stack: np.ndarray, numbers: Sequence[int]) -> float:
     return rim_of_areas(np.array(chosen, np.int64))
 
 
-def known_of(cells: Cells, certainty: float = 0.0) -> np.ndarray:
-    """Return the known pixels, bool; see `napari_cupre.data.annotation.known_area`."""
+def known_of(cells: Cells, certainty: float = 0.0, background: np.ndarray | None = None) -> np.ndarray:
+    """Return the known pixels, bool; see `napari_cupre.data.annotation.known_area` and `shots_of`."""
     labels = taught_labels(cells)
     depth = labels.ndim - 2
     known = np.zeros(labels.shape, bool)
@@ -130,7 +130,8 @@ def known_of(cells: Cells, certainty: float = 0.0) -> np.ndarray:
         ]
         if here or labels[plane].any():
             known[plane] = known_area(labels[plane], regions=here)
-    return known & (~doubtful(cells, certainty) | (labels > 0))
+    known &= ~doubtful(cells, certainty) | (labels > 0)
+    return known if background is None else known | background
 
 
 def is_annotated(cells: Cells) -> bool:
@@ -153,7 +154,8 @@ def image_shots(
     entry, cells = project.image(stem), project.cells(stem)
     if not is_annotated(cells):
         return []
-    return list(shots_of(choose(project.pixels(entry, tuple(folders))), cells, entry))
+    image = choose(project.pixels(entry, tuple(folders)))
+    return list(shots_of(image, cells, entry, project.background(stem)))
 
 
 def project_shots(project: Project, choose: ChooseChannels = as_it_is) -> Iterator[Shot]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.disk import Write
 from napari_cupre.project.document import DOCUMENT
+from napari_cupre.project.painted import background_file
 from napari_cupre.project.tables import files_of, write_table
 
 
@@ -26,16 +27,16 @@ class UnsavedWork:
         Text of `project.json`.
     cells : dict[str, Cells]
         Copies of the changed cells, by stem.
-    axes : dict[str, str]
-        Axes of their label images.
     notes : int
         Number of the last file of notes that it covers.
+    painted : dict[str, numpy.ndarray]
+        Where background was painted, bool, by stem.
     """
 
     document: str
     cells: dict[str, Cells]
-    axes: dict[str, str]
     notes: int = 0
+    painted: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class CopyRoom:
@@ -116,8 +117,17 @@ def planned(
                 f'Somebody else changed the cells of "{stem}" on disk: yours are saved beside them as '
                 f'"{names[0]}"; choose which to keep.'
             )
-        files[names[0]] = partial(write_cells, labels=cells.labels, axes=snapshot.axes[stem])
+        files[names[0]] = partial(write_cells, labels=cells.labels)
         files[names[1]] = partial(write_table, rows=list(cells))
+    for stem, mask in snapshot.painted.items():
+        name = background_file(stem)
+        if not untouched(name):
+            name = background_file(f"{stem}.mine")
+            conflicts.append(
+                f'Somebody else changed the background of "{stem}" on disk: yours is saved beside it as '
+                f'"{name}"; choose which to keep.'
+            )
+        files[name] = partial(write_cells, labels=mask.astype(np.int32))
     if snapshot.document != saved_document:
         name = DOCUMENT
         if not untouched(name):
@@ -130,11 +140,11 @@ def planned(
     return files, conflicts
 
 
-def write_cells(path: Path, labels: np.ndarray, axes: str) -> None:
-    """Write the label image of an image's cells."""
+def write_cells(path: Path, labels: np.ndarray) -> None:
+    """Write the label image of an image's cells or background: a plane, a stack or a time series."""
     from napari_cupre.io.images import write_labels
 
-    write_labels(path, labels, axes=axes)
+    write_labels(path, labels, axes="TZYX"[-labels.ndim :])
 
 
 def write_text(path: Path, text: str) -> None:

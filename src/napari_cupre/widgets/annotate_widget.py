@@ -62,8 +62,7 @@ HAND_TOLD = {
     "erase": "Erase parts of cells; a cell of which nothing is left is deleted. Hold Space to move the view.",
     "paint": "Paint on a cell to correct it, elsewhere to start a new one. Press again for one that touches "
     "the last one. Hold Space to move the view.",
-    "background": "Paint where there is no cell. Unlike a region, this is lost when the image is closed. "
-    "Press again to move the view.",
+    "background": "Paint where there is no cell; the rest is unknown. Press again to move the view.",
     "region": "Drag a rectangle in which every cell is annotated. Press again to move the view.",
 }
 UNDO_TOLD = "Ctrl-Z: undo. Ctrl-Shift-Z: redo."

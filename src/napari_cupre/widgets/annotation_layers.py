@@ -57,9 +57,10 @@ class Annotation:
         """Create a layer for cells: empty, or sharing the memory of given labels."""
         return self._new_labels(CELLS, image, opacity=0.7, labels=labels)
 
-    def new_background(self, image: CellImage) -> Labels:
-        """Create an empty layer for background."""
-        layer = self._new_labels(BACKGROUND, image, opacity=0.4)
+    def new_background(self, image: CellImage, painted: np.ndarray | None = None) -> Labels:
+        """Create a layer for background: empty, or with what was `painted` before (bool)."""
+        labels = None if painted is None else painted.astype(np.int32)
+        layer = self._new_labels(BACKGROUND, image, opacity=0.4, labels=labels)
         # one colour, so that nobody mistakes it for a cell
         layer.colormap = {0: "transparent", 1: BACKGROUND_COLOR, None: BACKGROUND_COLOR}
         return layer

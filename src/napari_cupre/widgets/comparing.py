@@ -226,7 +226,8 @@ def _stored_task(project: Project, stem: str, plan: ComparisonPlan) -> _Read:
             raise InputError(f'"{stem}" has no checked cell to judge by: check some, or choose other images.')
         return _Read(image, stored.file)
     is_new = all(is_unseen(entry, cells, rival.learned) for rival in plan.rivals)
-    return _Read(image, stored.file, taught_labels(cells), known_of(cells, entry.certainty), is_new)
+    known = known_of(cells, entry.certainty, project.background(stem))
+    return _Read(image, stored.file, taught_labels(cells), known, is_new)
 
 
 def _small(image: CellImage) -> CellImage:

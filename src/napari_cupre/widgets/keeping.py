@@ -25,6 +25,7 @@ from napari_cupre.project.unsaved import SaveReport
 from napari_cupre.widgets.cells_layer import StoredCells
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.lost_work import LostWork
+from napari_cupre.widgets.painted_background import PaintedBackground
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.sources import is_open_here, leave, prepared, sentence_of, source_of, written
 from napari_cupre.widgets.state_colours import StateColormap
@@ -72,6 +73,7 @@ class Keeper(SessionPart):
         self._took = 0.0
         self._timer = single_timer(self.save)
         session.cells_changed.connect(self._cells_changed)
+        self.background = PaintedBackground(session, self)
 
     # --- changes in the window -------------------------------------------------------------------
 
@@ -132,6 +134,14 @@ class Keeper(SessionPart):
         """Save soon, because something other than cells changed in the project."""
         if self.project is not None and not self._timer.isActive():
             self._is_pending = True
+            self._timer.start(SAVE_MS)
+
+    def include(self, cells: CellsLayer) -> None:
+        """Save an image soon, because something other than cells was made in it."""
+        if cells.image not in self._stems:
+            self._touched.setdefault(cells.image, cells)
+        self._is_pending = True
+        if not self._timer.isActive():
             self._timer.start(SAVE_MS)
 
     def expect(self, cells: CellsLayer) -> None:
@@ -196,11 +206,11 @@ class Keeper(SessionPart):
         cells.entry = added.image
         project.hold(stem, cells.cells)
         self._stems[image] = stem
+        self.background.join(image)
 
     def _join(self, project: Project, stem: str, cells: CellsLayer) -> None:
         """Add the window's cells to those that the project already has for this image."""
-        stored = project.cells(stem)
-        drawn = cells.cells
+        stored, drawn = project.cells(stem), cells.cells
         if not len(stored) and not stored.regions:
             return
         for number, row in drawn:
@@ -253,9 +263,11 @@ class Keeper(SessionPart):
             self._is_showing = False
         project.hold(stem, cells, is_saved=True)
         self._stems[image] = stem
+        self.background.join(image)
 
     def let_go(self, image: Image) -> None:
         """Let go of an image that leaves the window."""
+        self.background.hand_over(self.project)
         stem = self._stems.pop(image, None)
         if stem is not None and self.project is not None:
             touched = self._touched.pop(image, None)
@@ -273,6 +285,7 @@ class Keeper(SessionPart):
             if stem is not None and cells.cells is not project.loaded(stem):
                 project.hold(stem, cells.cells)  # new cells, or cells whose layer was replaced
         self._touched.clear()
+        self.background.hand_over(project)
         self._is_pending = False
         snapshot = project.snapshot()
         self.gui_seconds.append(time.perf_counter() - began)
@@ -430,6 +443,7 @@ class Keeper(SessionPart):
                 if new:
                     self._enter(new, prepared(self.project, [source_of(cells) for cells in new]))
                 if self.project is not None and not self.project.read_only:
+                    self.background.hand_over(self.project)
                     self.project.save()
         except (CupreError, OSError):
             pass  # the disk is full or gone, and nobody is left to ask

@@ -352,10 +352,10 @@ class Session:
         return annotation.regions
 
     def make_background_layer(self, image: Image) -> Labels:
-        """Give an image a layer to paint background in, if it has none."""
+        """Give an image a layer to paint background in, with what its project has of it, if it has none."""
         annotation = self.annotation(image)
         if annotation.background is None:
-            annotation.background = self.viewer.add_layer(annotation.new_background(self.cell_image(image)))
+            annotation.background = self.viewer.add_layer(self.keeper.background.new_layer(image))
             self._own(annotation)
             self.annotations_changed.emit()
         return annotation.background

@@ -86,9 +86,9 @@ def is_open_here(project: Project | None, folder: Path) -> bool:
 
 
 def leave(project: Project, is_scratch: bool) -> None:
-    """Close a project; delete it if it is a scratch project without cells."""
+    """Close a project; delete it if it is a scratch project in which nobody made anything."""
     project.close()
-    if is_scratch and not recovery.cells_on_disk(project.folder):
+    if is_scratch and not recovery.holds_work(project.folder):
         try:
             recovery.discard(project.folder)
         except (CupreError, OSError):
