@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from qtpy.QtCore import QThreadPool
+from qtpy.QtGui import QMovie
+from qtpy.QtWidgets import QLabel, QStatusBar
 
 from napari_cupre.events import Event, Finished, Notice
 from napari_cupre.service.protocol import Failed
@@ -45,6 +47,30 @@ def test_jobs_that_wait_leave_a_thread_for_a_save(one_thread: QThreadPool, qtbot
         end.set()
         qtbot.waitUntil(lambda: not any(job.status.is_active for job in jobs), timeout=WAIT)
     assert one_thread.maxThreadCount() == 1
+
+
+def test_nothing_in_the_window_moves_by_itself_while_a_job_runs(workbench: Any, qtbot: Any) -> None:
+    end = threading.Event()
+    job = Job("Training")
+    bars = workbench.viewer.window._qt_window.findChildren(QStatusBar)
+    rings = [label for bar in bars for label in bar.findChildren(QLabel) if label.movie()]
+    assert rings, "napari has a turning ring for what takes long"
+
+    def stream() -> Iterator[None]:
+        while not end.wait(0.01):
+            yield None
+
+    try:
+        for _ in range(2):
+            end.clear()
+            job.start(stream)
+            qtbot.wait(100)
+            assert all(ring.isVisible() for ring in rings)
+            assert all(ring.movie().state() is QMovie.MovieState.Paused for ring in rings)
+            end.set()
+            qtbot.waitUntil(lambda: not job.status.is_active, timeout=WAIT)
+    finally:
+        end.set()
 
 
 @pytest.mark.parametrize("last", [Finished("better"), Failed("The file is gone.", "a traceback")])

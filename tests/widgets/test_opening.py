@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.widgets import doors
+from napari_cupre.widgets import doors, garbage
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
 from napari_cupre.widgets.predict_widget import PredictWidget
 from napari_cupre.widgets.session import Session
@@ -169,7 +169,7 @@ def test_a_dock_is_imported_beside_what_napari_holds_and_not_searched_with_it(
 
 def test_garbage_is_found_meanwhile_and_afterwards(nothing_apart: None) -> None:
     old = weakref.ref(Knot())
-    with doors.old_objects_apart():
+    with garbage.old_objects_apart():
         new = weakref.ref(Knot())
         gc.collect()
         assert new() is None
@@ -183,7 +183,7 @@ def test_what_somebody_else_put_apart_stays_apart(nothing_apart: None) -> None:
     gc.freeze()
     del knot  # garbage that no search takes away while it is apart
     try:
-        with doors.old_objects_apart():
+        with garbage.old_objects_apart():
             pass
         gc.collect()
         assert theirs() is not None

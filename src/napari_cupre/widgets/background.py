@@ -11,6 +11,7 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
 from psygnal import Signal, SignalGroupDescriptor
 from qtpy.QtCore import QThreadPool, QTimer
+from qtpy.QtWidgets import QApplication, QLabel, QStatusBar
 
 from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, StepDone
@@ -104,6 +105,7 @@ class Job:
         self._outcome = None
         self.status.begin()
         self._bar = progress(total=PROGRESS_STEPS, desc=self.title)
+        hold_still()
         self._bar_timer.start()
         self._worker = create_worker(guarded, stream, args, _start_thread=False)
         self._worker.yielded.connect(self._receive)
@@ -193,6 +195,19 @@ class Job:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def hold_still() -> None:
+    """Stop napari's turning ring in the status bar; its progress bar and ours still move.
+
+    Each turn makes Qt compose the whole window anew. Without a graphics card (remote desktops, virtual
+    machines) this took half a processor core for as long as a training ran (docs/performance.md).
+    """
+    for window in QApplication.topLevelWidgets():
+        for bar in window.findChildren(QStatusBar):
+            for label in bar.findChildren(QLabel):
+                if (movie := label.movie()) is not None:
+                    movie.setPaused(True)
 
 
 def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+
+from napari_cupre.widgets.garbage import old_objects_apart, search_at_rest
 
 DOCKS = {
     "WorkbenchWidget": "workbench",
@@ -25,22 +24,6 @@ def __getattr__(name: str) -> Any:
     if name not in DOCKS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with old_objects_apart():
-        return getattr(import_module(f"napari_cupre.widgets.{DOCKS[name]}"), name)
-
-
-@contextmanager
-def old_objects_apart() -> Iterator[None]:
-    """Stop Python from searching all memory for garbage while many new objects are created.
-
-    Importing a dock creates so many objects that Python would search everything that napari holds, which
-    takes longer than the import. Only the new objects are searched meanwhile. If other code has already
-    frozen objects, nothing is done, because ours could not be told from theirs afterwards.
-    """
-    if gc.get_freeze_count():
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+        dock = getattr(import_module(f"napari_cupre.widgets.{DOCKS[name]}"), name)
+    search_at_rest()
+    return dock
