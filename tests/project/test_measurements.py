@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.project import recent
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.measurements import (
     by_image,
@@ -20,7 +21,7 @@ from napari_cupre.project.measurements import (
 )
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
-from napari_cupre.project.recent import LIST, recent_projects, remember_project
+from napari_cupre.project.recent import LIST, recent_projects, remember_project, remember_shown, shown_last
 
 
 @pytest.fixture
@@ -94,3 +95,15 @@ def test_projects_are_remembered_the_latest_first(project: Path, tmp_path: Path,
     assert recent_projects() == [project], "nor one without a place"
     (own_projects / LIST).write_text("{")
     assert recent_projects() == []
+
+
+def test_the_image_on_show_is_remembered_for_each_project(
+    own_projects: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shown_last("first") is None
+    monkeypatch.setattr(recent, "MOST_SHOWN", 2)
+    for project, stem in (("first", "a"), ("second", "b"), ("first", "c"), ("third", "d")):
+        remember_shown(project, stem)
+    assert [shown_last(each) for each in ("first", "second", "third")] == ["c", None, "d"]
+    (own_projects / recent.SHOWN).write_text("[]")
+    assert shown_last("first") is None

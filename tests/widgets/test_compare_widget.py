@@ -79,6 +79,15 @@ def layers(viewer: Any) -> dict[str, int]:
     return {layer.name: len(np.unique(layer.data)) - 1 for layer in named if layer.visible}
 
 
+def test_without_an_image_the_dock_says_so_before_a_press(viewer: Any, no_engine: None) -> None:
+    widget = CompareWidget(viewer)
+    assert "Open an image" in widget.empty.text()
+    assert not widget.button.isEnabled()
+    viewer.add_image(np.ones((20, 20)))
+    assert "Compare two" in widget.empty.text()
+    assert widget.button.isEnabled()
+
+
 def test_two_models_on_all_images_with_checked_cells(
     viewer: Any, widget: CompareWidget, script: FindingScript, tmp_path: Path, qtbot: Any
 ) -> None:

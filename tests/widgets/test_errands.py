@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +14,9 @@ from qtpy.QtWidgets import QLabel, QStatusBar
 
 from napari_cupre.events import Event, Finished, Notice
 from napari_cupre.service.protocol import Failed
-from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.background import Job, guarded
 from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.titled import titled
 
 WAIT = 20_000
 
@@ -83,3 +85,11 @@ def test_who_follows_a_job_sees_nothing_of_the_run_before(last: Event, qtbot: An
         job.start(lambda: iter([Notice("Mind this."), last]))
         assert seen == [("", "", "")], "one change: it prepares"
         qtbot.waitUntil(lambda: status.state.is_over, timeout=WAIT)
+
+
+def test_napari_shows_work_under_the_name_that_users_know() -> None:
+    """As in its question whether to close a window in the middle of a training."""
+    found = titled(guarded, "Training")
+    assert f"Executing {found}" == "Executing “Training” (CUPre)"
+    assert inspect.isgeneratorfunction(found), "or napari would make another worker of it"
+    assert titled(len, "Counting")("abc") == 3

@@ -205,10 +205,28 @@ def test_the_dock_tells_what_a_click_does_with_the_brush_in_hand(workbench: Any,
     assert annotate.hint.text().startswith("Click a guess to accept it, Ctrl-click")
     annotate.next_cell.click()
     assert annotate.hint.text().startswith("Ctrl-click a cell to delete it, Alt-click or J")
-    annotate.region.click()
+    for mode in ("erase", "fill"):
+        guesses.layer.mode = mode
+        assert annotate.hint.text().startswith("Ctrl-click a cell to delete it, Alt-click or J")
+        assert annotate.tool_row.line.text().startswith("Erase") == (mode == "erase")
+    guesses.layer.mode = "pick"
     assert annotate.hint.text().startswith("Tab")
-    annotate.region.click()
-    assert "next guess" in annotate.hint.text()
+    for button in (annotate.region, annotate.background):
+        button.click()
+        assert annotate.hint.text().startswith("Ctrl-Z: undo"), "the other keys are napari's there"
+        button.click()
+        assert "next guess" in annotate.hint.text()
+        assert workbench.viewer.layers.selection.active is guesses.layer, "whose keys are told"
+    workbench.viewer.layers.selection.active = workbench.viewer.layers["field regions"]
+    assert annotate.hint.text().startswith("Click “field cells” in the layer list")
+
+
+def test_the_dock_tells_how_to_use_the_circle(workbench: Any, guesses: CellsLayer) -> None:
+    row = workbench.annotate.tool_row
+    row.size_row.circle.click()
+    assert row.line.text().startswith("Drag the edge of the circle")
+    row.size_row.circle.click()
+    assert row.line.text() == ""
 
 
 def test_all_in_view_are_accepted_by_one_key_and_one_undo(

@@ -213,7 +213,7 @@ def test_lost_work_is_discarded_after_a_second_question(
     qtbot.waitUntil(lambda: sum(folder.is_dir() for folder in folders) == 1, timeout=WAIT)
     qtbot.waitUntil(lambda: question.text.startswith("Work not yet saved as a project"), timeout=WAIT)
     (left,) = [folder for folder in folders if folder.is_dir()]
-    assert dock.session.keeper.lost[0].folder.resolve() == left.resolve()
+    assert dock.session.keeper.lost.found[0].folder.resolve() == left.resolve()
 
 
 def test_a_second_window_is_told_and_may_look(

@@ -192,6 +192,25 @@ def test_the_project_of_a_round_is_opened(widget: ModelsWidget, projects: list[P
     assert ("here_work", "v2 (best)") in listed(widget, qtbot), "the way back"
 
 
+def test_rounds_of_work_without_a_place_are_listed_and_its_project_is_opened(
+    viewer: Any, own_models: Path, own_projects: Path, discs: Any, qtbot: Any
+) -> None:
+    folder = make_project(own_projects, discs[1], 1)
+    work = folder.rename(own_projects / "2026-11-27 20.14.11.000000.cupre")
+    widget = ModelsWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Models")
+    keeper = widget.session.keeper
+    keeper.lost.look()
+    qtbot.waitUntil(lambda: "1 round of a project" in widget.total.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: len(keeper.lost.found) == 1, timeout=WAIT)
+    assert widget.list.topLevelItem(0).text(0) == "begun 2026-11-27 20:14"
+    widget.choose(str(work / "models" / "v1.safetensors"))
+    widget.open.click()
+    qtbot.waitUntil(lambda: keeper.project is not None, timeout=WAIT)
+    assert keeper.is_scratch
+    assert keeper.lost.found == [], "it is not offered once more"
+
+
 @pytest.mark.parametrize(("is_scratch", "name"), [(False, "there_work-v1"), (True, "v1")])
 def test_a_round_is_offered_under_a_name_that_a_person_gave(
     widget: ModelsWidget, projects: list[Path], monkeypatch: pytest.MonkeyPatch, is_scratch: bool, name: str

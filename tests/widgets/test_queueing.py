@@ -18,9 +18,10 @@ from qtpy.QtTest import QTest
 from napari_cupre.project.cells import Change
 from napari_cupre.project.gestures import accept, draw
 from napari_cupre.project.project import Project
-from napari_cupre.project.queue import add_files
+from napari_cupre.project.queue import add_files, last_shown
+from napari_cupre.project.recent import shown_last
 from napari_cupre.project.strokes import renew_guesses
-from napari_cupre.widgets.looking import camera_of
+from napari_cupre.widgets.looking import camera_of, grid_of, is_seen
 from napari_cupre.widgets.reading import project_reader
 from napari_cupre.widgets.rubber import canvas_of
 from napari_cupre.widgets.session import Session
@@ -75,6 +76,22 @@ def test_a_project_shows_the_image_that_was_worked_on_last(
         lambda: session.queue.state(session.queue.items()[2]) == "1 cell, 1 checked", timeout=WAIT
     )
     assert session.queue.state(session.queue.items()[0]) == "never seen"
+
+
+def test_a_project_opened_again_shows_the_image_that_was_looked_at_last(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    session.keeper.open(project)
+    shown(session, qtbot, "well_5")
+    document = (project / "project.json").read_bytes()
+    workbench.annotate.queue_row.forth.click()
+    shown(session, qtbot, "well_6")
+    id = session.keeper.project.document.id
+    qtbot.waitUntil(lambda: shown_last(id) == "well_6", timeout=WAIT)
+    with Project.open(project, look_only=True) as again:
+        assert last_shown(again, [image.stem for image in again.images]) == "well_6"
+        assert last_shown(again, ["well_1", "well_3", "well_5"]) == "well_5", "of these, changed last"
+    assert (project / "project.json").read_bytes() == document, "whoever only looks changes nothing"
 
 
 def test_keys_step_through_the_images_and_only_a_few_stay(
@@ -615,3 +632,23 @@ def test_an_image_in_other_units_stays_while_something_is_in_progress_in_it(
         shown(session, qtbot, "b")
         qtbot.wait(100)
     assert first in session.viewer.layers
+
+
+def test_cells_of_an_image_under_another_are_shown_with_it(workbench: Any, session: Any) -> None:
+    """As where several files are dropped on the window, and the cells of all of them are found."""
+    viewer = workbench.viewer
+    for name in ("below", "above"):
+        viewer.add_image(np.ones((40, 50)), name=name)
+    below, above = session.images()
+    for image in (below, above):
+        session.make_cells(image)
+    assert [session.cells_of(image).layer.visible for image in (below, above)] == [False, True]
+    workbench.annotate.queue_row.back.click()
+    assert [session.cells_of(image).layer.visible for image in (below, above)] == [True, False]
+    aside = viewer.add_image(np.ones((40, 50)), name="aside", translate=(0, 60))
+    channel = viewer.add_image(np.ones((40, 50)), name="channel", translate=(0, 60), blending="additive")
+    session.image = below
+    for image in (aside, channel):
+        assert session.make_cells(image).layer.visible, "nothing lies over it"
+    grid_of(viewer).enabled = True
+    assert is_seen(viewer, viewer.add_image(np.ones((40, 50)), name="one of a grid"))

@@ -61,6 +61,19 @@ def test_every_format_is_written_and_scores_and_overlap_are_kept(result: Savable
     assert "long" in table
 
 
+def test_files_of_one_name_are_saved_under_the_names_of_the_project(
+    viewer: Any, result: Savable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session.of(viewer)
+    names = []
+    for name in ("well", "well", "mine"):
+        image = viewer.add_image(np.ones((40, 50)), name=name)
+        viewer.add_labels(result.labels, name=f"{image.name} cells")
+        monkeypatch.setattr(session.keeper, "stem_of", lambda image: "well_2")
+        names.append(savable(session, session.images()[-1]).image.name)
+    assert names == ["well", "well_2", "mine"], "napari calls the second well [1]"
+
+
 def test_edited_labels_are_written_as_they_are_now(viewer: Any, result: Savable, tmp_path: Path) -> None:
     viewer.add_image(np.ones((40, 50)), name="my field")
     session = Session.of(viewer)

@@ -145,8 +145,13 @@ def test_a_plane_too_large_for_labels_is_annotated_by_fields(
     session = workbench.annotate.session
     with pytest.raises(InputError, match="Fields of this slide"):
         session.make_cells(slide)
-    workbench.annotate.find_row.button.click()
-    assert "Fields of this slide" in workbench.annotate.message.text
+    session.image_changed.emit(slide)
+    annotate = workbench.annotate
+    assert "Fields of this slide" in annotate.advice.text, "said before a press"
+    buttons = (annotate.find_row.button, annotate.next_cell, *annotate.tool_row.buttons.values())
+    assert not any(button.isEnabled() for button in buttons)
+    annotate.attempt(annotate.find_row.find_cells)
+    assert "Fields of this slide" in annotate.message.text
     assert not session.annotated()
 
 

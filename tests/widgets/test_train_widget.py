@@ -32,9 +32,10 @@ from napari_cupre.model.runs import REQUEST, nothing_learned, run_path
 from napari_cupre.project import gestures
 from napari_cupre.service.protocol import Failed, FinetuneRequest, PreviewRequest
 from napari_cupre.widgets import train_widget
+from napari_cupre.widgets.docking import to_front
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.train_widget import TrainWidget
-from napari_cupre.widgets.training import TrainingJob, View
+from napari_cupre.widgets.training import Curve, TrainingJob, View
 
 STEPS = 12
 WAIT = 60_000
@@ -139,6 +140,23 @@ def test_a_training_from_press_to_verdict(
     assert widget.bar.isHidden(), "how it ended is said below"
     qtbot.waitUntil(lambda: widget.curve.points == (STEPS, 1), timeout=WAIT)
     assert widget.session.model == "field"
+
+
+def test_what_to_do_first_is_said_before_a_press(viewer: Any, training: Training) -> None:
+    widget = TrainWidget(viewer)
+    assert "Open an image" in widget.use.text()
+    assert not widget.button.isEnabled()
+    viewer.add_image(np.ones((20, 20)), name="field")
+    assert "Nothing is annotated" in widget.use.text()
+    assert not widget.button.isEnabled()
+    assert widget.others.isHidden(), "no others without those to learn from"
+    labels = np.zeros((20, 20), np.int32)
+    labels[2:8, 2:8] = 1
+    viewer.add_labels(labels, name="field cells")
+    assert widget.button.isEnabled()
+    widget.images.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert "ticked" in widget.use.text()
+    assert not widget.button.isEnabled()
 
 
 def test_models_are_never_overwritten(
@@ -255,10 +273,52 @@ def test_the_preview_lies_on_the_view_and_leaves_the_brush_alone(
     assert sum("preview" in layer.name for layer in viewer.layers) == 1
     np.testing.assert_allclose(preview.scale, (0.5, 0.5))
     assert viewer.layers.selection.active.name == "field cells"
+    assert preview.contour > 0, "outlines, or it could not be told from the cells below"
+    viewer.add_image(np.zeros((120, 120)), name="next")
+    assert not preview.visible, "it shows the image before"
+    widget.preview.show(View(CellImage(np.zeros((9, 9)), "YX", name="field"), {}, (0, 0, 9, 9)), preview.data)
+    assert not preview.visible, "one that comes late does so too"
+    qtbot.waitUntil(lambda: preview.visible, timeout=WAIT)
+    assert viewer.layers[-1].name == preview.name, "over the image, whenever that was opened"
     widget.live.setChecked(False)
     assert "cupre preview" not in viewer.layers
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
+def test_a_preview_goes_with_its_image_once_the_training_is_over(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    widget.live.setChecked(True)
+    wait_in_a_training(widget, training, qtbot)
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    preview = viewer.layers["cupre preview"]
+    qtbot.waitUntil(lambda: preview.visible, timeout=WAIT)
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert preview in viewer.layers
+    viewer.add_image(np.zeros((120, 120)), name="next")
+    assert preview not in viewer.layers
+
+
+def test_the_curve_is_seen_in_a_low_window_while_the_training_runs(workbench: Any, qtbot: Any) -> None:
+    train = workbench.train
+    workbench.viewer.add_image(np.zeros((64, 64)), name="field")
+    to_front(train)
+    curve = Curve()
+    curve.add_step(1, 1.0)
+    train.curve.show()
+    train.curve.show_curve(curve)
+    train.bar.show()
+    for line in (train.budget, train.others):  # as where a training has been measured, and images are left
+        line.setText("1 min: about 40 steps")
+        line.show()
+    qtbot.waitUntil(lambda: train.curve.points == (1, 0), timeout=WAIT)
+    qtbot.waitUntil(lambda: bottom_of(train.curve, train) <= train.viewport().height(), timeout=5_000)
+
+
+def bottom_of(part: Any, dock: Any) -> int:
+    return part.mapTo(dock.viewport(), part.rect().bottomLeft()).y()
 
 
 def test_a_preview_that_never_came_leaves_no_empty_layer(
@@ -319,19 +379,12 @@ def test_an_error_is_one_sentence_with_details_on_request(
     assert not widget.curve.isHidden()
 
 
-def test_nothing_annotated_is_refused_before_anything_starts(viewer: Any, training: Training) -> None:
-    viewer.add_image(np.zeros((32, 32)), name="bare")
-    widget = TrainWidget(viewer)
-    widget.button.click()
-    assert "no annotated image" in widget.message.text
-    assert training.engine.requests == []
-
-
-def test_labels_without_a_cell_are_refused(viewer: Any, training: Training) -> None:
+def test_labels_without_a_cell_are_nothing_to_learn_from(viewer: Any, training: Training) -> None:
     viewer.add_image(np.zeros((32, 32)), name="bare")
     viewer.add_labels(np.zeros((32, 32), np.int32), name="bare cells")
     widget = TrainWidget(viewer)
-    widget.button.click()
+    assert not widget.button.isEnabled()
+    widget.attempt(widget.train)
     assert "no annotated image" in widget.message.text
     assert training.engine.requests == []
 

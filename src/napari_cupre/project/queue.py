@@ -15,6 +15,7 @@ from napari_cupre.project.cells import State
 from napari_cupre.project.disk import current
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Added, Project
+from napari_cupre.project.recent import shown_last
 from napari_cupre.project.tables import files_of, read_table
 from napari_cupre.words import counted
 
@@ -96,8 +97,11 @@ def _rows(project: Project, stem: str) -> Iterator[tuple[State, float]]:
             yield from ((cell.state, cell.score) for _, cell in project.cells(stem))
 
 
-def last_changed(project: Project, stems: Sequence[str]) -> str:
-    """Return the image whose cells were saved last; the first image if none has cells."""
+def last_shown(project: Project, stems: Sequence[str]) -> str:
+    """Return the image that was on show last, else the one whose cells were saved last, else the first."""
+    shown = shown_last(project.document.id)
+    if shown is not None and shown in stems:
+        return shown
     tables = {stem: project.folder / "cells" / f"{stem}.csv" for stem in stems}
     return max(stems, key=lambda stem: tables[stem].stat().st_mtime if tables[stem].is_file() else 0.0)
 

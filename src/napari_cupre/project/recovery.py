@@ -45,6 +45,11 @@ def new_scratch() -> Project:
     return Project.create(scratch_folder() / f"{datetime.now().strftime(STAMP)}{ENDING}")
 
 
+def scratch_projects() -> list[Path]:
+    """Return the folders of all scratch projects, the latest first."""
+    return sorted(scratch_folder().glob(f"*{ENDING}"), reverse=True)
+
+
 def project_title(folder: Path) -> str:
     """Return the title of a project: its name, or the time when it was begun.
 
@@ -62,7 +67,7 @@ def project_title(folder: Path) -> str:
 def recoverable() -> list[Recoverable]:
     """Return scratch projects with cells that no window has open, the latest first."""
     found = []
-    for folder in sorted(scratch_folder().glob(f"*{ENDING}"), reverse=True):
+    for folder in scratch_projects():
         if is_open_elsewhere(folder):
             continue
         cells = cells_on_disk(folder)

@@ -16,6 +16,7 @@ from napari_cupre.project.cells import Change, State
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.questions import Question
 from napari_cupre.project.shots import enough
+from napari_cupre.widgets.annotation_layers import refusal
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.canvas_keys import leave_keys_to_canvas
 from napari_cupre.widgets.captions import caption
@@ -47,18 +48,25 @@ from napari_cupre.words import counted
 
 MOUSE_TOLD = {
     "": "Click a guess to accept it, Ctrl-click to delete it, {merge} to merge it with the last cell.",
-    "paint": "Ctrl-click a cell to delete it, {merge} to merge it with the last one.",
+    **dict.fromkeys(
+        ("paint", "erase", "fill"), "Ctrl-click a cell to delete it, {merge} to merge it with the last one."
+    ),
 }
-"""What clicks on cells do, by the brush of `HAND_TOLD` in hand; with the others they do nothing."""
+"""What clicks on cells do, by what is in hand; with anything else they do nothing."""
+ELSEWHERE = "elsewhere"
+"""In hand is a layer with which neither clicks nor keys mean cells."""
 OPEN_IMAGE = "Open an image first: drag a file into the window, press +, or choose File > Open Sample."
 NO_CELLS = "No cells yet."
 CHOOSE_IMAGE = "No image is visible: choose one at the top."
 HAND_TOLD = {
+    "erase": "Erase parts of cells; a cell of which nothing is left is deleted. Hold Space to move the view.",
     "paint": "Paint on a cell to correct it, elsewhere to start a new one. Press again for one that touches "
     "the last one. Hold Space to move the view.",
-    "background": "Paint where there is no cell. Press again to move the view.",
+    "background": "Paint where there is no cell. Unlike a region, this is lost when the image is closed. "
+    "Press again to move the view.",
     "region": "Drag a rectangle in which every cell is annotated. Press again to move the view.",
 }
+UNDO_TOLD = "Ctrl-Z: undo. Ctrl-Shift-Z: redo."
 KEYS_TOLD = {
     "next_guess": "next guess",
     "accept": "accept it",
@@ -183,7 +191,20 @@ class AnnotateWidget(SessionWidget):
         told = [f"{key_of(name)}: {text}." for name, text in KEYS_TOLD.items() if key_of(name)]
         merge = " or ".join(filter(None, ("Alt-click", key_of("merge"))))
         mouse = MOUSE_TOLD.get(self._hand, "").format(merge=merge)
-        self.hint.setText(" ".join(filter(None, [mouse, *told, "Ctrl-Z: undo."])))
+        if self._hand == ELSEWHERE:
+            self.hint.setText(self._way_back())
+        elif self._hand in ("background", "region"):  # napari has other keys for their layers
+            self.hint.setText(UNDO_TOLD)
+        else:
+            self.hint.setText(" ".join(filter(None, [mouse, *told, UNDO_TOLD])))
+
+    def _way_back(self) -> str:
+        """Say how the mouse and the keys mean cells again."""
+        image = self.session.image
+        if image is None or refusal(self.session, image):
+            return ""
+        back = self.session.annotation(image).cells or image
+        return f"Click “{back.name}” in the layer list to use the keys for cells."
 
     # --- actions of the buttons ------------------------------------------------------------------
 
@@ -194,6 +215,8 @@ class AnnotateWidget(SessionWidget):
             active: Any = self.session.viewer.layers.selection.active
             if name != "paint" and self._in_hand() == name:
                 active.mode = "pan_zoom"
+                back = self.session.make_cells(_drawn_on(self.session)).layer
+                self.session.viewer.layers.selection.active = back  # or the keys would not mean cells
             else:
                 take()
         finally:
@@ -257,8 +280,9 @@ class AnnotateWidget(SessionWidget):
         annotation = None if image is None else session.annotation(image)
         self.cells.refresh()
         self.cells.display(None if annotation is None else annotation.cells)
+        is_possible = image is not None and not refusal(session, image)
         for button in (self.next_cell, self.background, self.region, self.all_marked, self.import_button):
-            button.setEnabled(image is not None)
+            button.setEnabled(is_possible)
         for labels in {annotation.cells for annotation in session.annotated()}:
             self._follow(labels)
         self._show_hand()
@@ -266,20 +290,21 @@ class AnnotateWidget(SessionWidget):
         self.questioner.start()
 
     def _in_hand(self) -> str:
-        """Return the brush of `HAND_TOLD` that is in use; "" for none."""
+        """Return what is in use: a brush of `HAND_TOLD`, another mode of the cells, `ELSEWHERE`, or ""."""
         session, image = self.session, self.session.image
         active = session.viewer.layers.selection.active
-        if image is None or active is None:
+        if image is None or active is image:
             return ""
-        layers = session.annotation(image)
-        for name, layer, mode in (
-            ("paint", layers.cells, "paint"),
+        layers, mode = session.annotation(image), str(getattr(active, "mode", ""))
+        if active is not None and active is layers.cells:
+            return "" if mode == "pan_zoom" else mode
+        for name, layer, its_mode in (
             ("background", layers.background, "paint"),
             ("region", layers.regions, "add_rectangle"),
         ):
-            if active is layer and str(getattr(active, "mode", "")) == mode:
+            if active is not None and active is layer and mode == its_mode:
                 return name
-        return ""
+        return ELSEWHERE
 
     def _show_hand(self, event: Any = None) -> None:
         """Highlight the button of the current tool, and say how to use it."""
@@ -331,7 +356,8 @@ class AnnotateWidget(SessionWidget):
             sum(entry.checked for entry in others),
             is_known_elsewhere=any(entry.image.regions for entry in others),
         )
-        (self.advice.show_good if ready else self.advice.show_notice)(advice)
+        refused = refusal(session, image)
+        (self.advice.show_good if ready and not refused else self.advice.show_notice)(refused or advice)
 
     def _taught(self) -> tuple[int, int]:
         """Count the checked and edited cells of all images, and the images that contain them."""

@@ -10,13 +10,14 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import InputError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project.cells import Cells
 from napari_cupre.widgets.cells_layer import StoredCells
-from napari_cupre.widgets.layers import layer_axes, result_placement, to_layer
+from napari_cupre.widgets.layers import layer_axes, result_placement, source_path, to_layer
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.keeping import Keeper
+    from napari_cupre.widgets.session import Session
 
 CELLS, REGIONS, BACKGROUND = "cells", "regions", "background"
 BACKGROUND_COLOR = "#3b6ea5"
@@ -89,7 +90,26 @@ class Annotation:
         return Labels(to_layer(labels, image), name=f"{self.image.name} {role}", opacity=opacity, **placement)
 
 
-def no_cells(name: str, image: CellImage) -> Cells:
+def size_refusal(layer: Image, image: CellImage) -> str:
+    """Return why the planes of an image are not annotated as a whole; "" if they can be."""
+    height, width = image.plane_shape
+    if height * width <= MOST_PIXELS:
+        return ""
+    way = 'press + and choose "Fields of this slide"'
+    if source_path(layer) is None:
+        way = f"save it as an OME-Zarr or a TIFF, open that, {way}"
+    return f'"{layer.name}" is too large to annotate as a whole: {way}. Predict finds the cells of all of it.'
+
+
+def refusal(session: Session, layer: Image | None) -> str:
+    """Return why an image of the window cannot be annotated as a whole; "" if it can, or if there is none."""
+    try:
+        return "" if layer is None else size_refusal(layer, session.cell_image(layer))
+    except CupreError:  # the image chooser tells that its axes are unknown
+        return ""
+
+
+def no_cells(layer: Image, image: CellImage) -> Cells:
     """Return the (empty) cells of an image that nobody has annotated yet.
 
     Raises
@@ -97,11 +117,8 @@ def no_cells(name: str, image: CellImage) -> Cells:
     InputError
         Its planes are too large for a layer of labels in memory.
     """
-    height, width = image.plane_shape
-    if height * width > MOST_PIXELS:
-        raise InputError(
-            f'"{name}" is too large to annotate as a whole: press + and choose "Fields of this slide".'
-        )
+    if sentence := size_refusal(layer, image):
+        raise InputError(sentence)
     return Cells.empty(image.result_shape)
 
 
@@ -118,7 +135,7 @@ def kept_cells(keeper: Keeper, image: Image, reading: CellImage) -> StoredCells:
         return StoredCells(unsaved.cells, unsaved.entry)
     if project is not None and stem is not None and project.image(stem).shape == reading.result_shape:
         return StoredCells(project.cells(stem), project.image(stem))
-    return StoredCells(no_cells(image.name, reading))
+    return StoredCells(no_cells(image, reading))
 
 
 def region_style(image: CellImage) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QLabel, QStatusBar
 
 from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, StepDone
+from napari_cupre.widgets.titled import titled
 
 Stream = Callable[..., Iterator[Event | None]]
 PROGRESS_STEPS = 100
@@ -107,7 +108,7 @@ class Job:
         self._bar = progress(total=PROGRESS_STEPS, desc=self.title)
         hold_still()
         self._bar_timer.start()
-        self._worker = create_worker(guarded, stream, args, _start_thread=False)
+        self._worker = create_worker(titled(guarded, self.title), stream, args, _start_thread=False)
         self._worker.yielded.connect(self._receive)
         self._worker.finished.connect(self._finish)
         self._worker.start()

@@ -40,6 +40,7 @@ EMPTY = (
     "Compare two rounds, two models, or a layer from another program, and see which cells only one of them "
     "finds. Or judge one by the cells you checked."
 )
+NO_IMAGE = "Open an image first: drag a file into the window, or File > Open Sample."
 NEXT = "Click a row to show its image; < and > in Annotate do the same."
 
 GROUND = "#202020"
@@ -178,7 +179,12 @@ class CompareWidget(JobDock):
             chooser.refresh(self.differences.names)
         self._show_scope()
 
+    def _can_start(self) -> bool:
+        return bool(self.session.queue.items())
+
     def _queue_changed(self) -> None:
+        self._lead()
+        self._allow()
         self._count_images()
         self._show_difference()
 
@@ -208,7 +214,7 @@ class CompareWidget(JobDock):
         has_rows = bool(rows) and plan is not None
         for widget in (self.table, self.save_button):
             widget.setVisible(has_rows)
-        self.empty.setText(NEXT if has_rows else EMPTY)
+        self._lead()
         if not has_rows or plan is None:
             self.verdict.clear()
             self.basis.clear()
@@ -221,6 +227,11 @@ class CompareWidget(JobDock):
             sentence
         )
         self.basis.show_plain(basis)
+
+    def _lead(self) -> None:
+        """Say what to do first, or next."""
+        has_rows = bool(self.job.rows) and self.job.plan is not None
+        self.empty.setText(NEXT if has_rows else EMPTY if self._can_start() else NO_IMAGE)
 
     def _filled(self) -> tuple[list[tuple[str, str]], list[list[Any]]]:
         rows, plan = self.job.rows, self.job.plan

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyqtgraph import PlotWidget
 
 REDRAW_MS = 250
+LOW_AND_HIGH = (96, 120)  # px; low enough to be seen whole in a window of 720
 FAINT = 110  # opacity of the individual losses, out of 255
 
 
@@ -27,7 +28,7 @@ class CurveView(PlotView):
     """
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__(owner, "Training curve", (130, 160))
+        super().__init__(owner, "Training curve", LOW_AND_HIGH)
         self._legend.setToolTip(
             "Both should fall. The model does not learn from held-out cells, so they show its real progress"
         )

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from napari.qt.threading import FunctionWorker, create_worker
 
+from napari_cupre.widgets.titled import titled
+
 T = TypeVar("T")
 
 
@@ -57,7 +59,7 @@ class Errands:
         if self._worker is not None or not self._line or self._is_closed:
             return
         work, then, failed = self._line.popleft()
-        worker = create_worker(_outcome, work, _start_thread=False)
+        worker = create_worker(titled(_outcome, "Reading and writing"), work, _start_thread=False)
         worker.returned.connect(lambda outcome: self._ended(outcome, then, failed))
         self._worker = worker
         worker.start()

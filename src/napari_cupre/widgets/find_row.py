@@ -17,6 +17,7 @@ from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.project.boxes import Box
 from napari_cupre.project.gestures import LEAST
+from napari_cupre.widgets.annotation_layers import refusal
 from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.controls import (
@@ -115,7 +116,7 @@ class FindRow(DockPart):
         if cells is not None and cells.cells.rows and cells.certainty:
             self.slider.setValue(round(cells.certainty * 100))
         self.figure.setText(f"{self.slider.value()} %")
-        self.button.setEnabled(self._session.image is not None)
+        self._allow()
         if not self._job.status.is_active:
             self.button.setText(self._offer())
 
@@ -130,10 +131,16 @@ class FindRow(DockPart):
             is_slide = False
         return "Find cells in view" if is_slide else "Find cells"
 
+    def _allow(self) -> None:
+        """Offer to find cells, or to stop, only where that is possible."""
+        status, image = self._job.status, self._session.image
+        can_start = image is not None and not refusal(self._session, image)
+        self.button.setEnabled((status.is_active or can_start) and status.state is not RunState.STOPPING)
+
     def _show_status(self, event: Any = None) -> None:
         status = self._job.status
         self.button.setText(job_words(status, self._offer()))
-        self.button.setEnabled(self._session.image is not None and status.state is not RunState.STOPPING)
+        self._allow()
         self.bar.follow(status, status.message, status.is_active)
         if self._is_mine and status.state.is_over:
             self._is_mine = False

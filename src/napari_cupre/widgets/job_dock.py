@@ -25,6 +25,7 @@ class JobDock(SessionWidget):
 
     def _make_button(self, job: Job, text: str, tooltip: str, start: Callable[[], Any]) -> None:
         """Create the controls of a job; the dock arranges them."""
+        self._its_job = job
         self.button = primary_button(text, tooltip)
         self.button.clicked.connect(lambda: self.start_or_stop(job, start))
         self.bar, self.notice = JobBar(), MessageLine()
@@ -41,9 +42,19 @@ class JobDock(SessionWidget):
         """
         status = job.status
         self.button.setText(job_words(status, start, stop))
-        self.button.setEnabled(status.state is not RunState.STOPPING)
+        self._allow()
         self.bar.follow(status, status.message if doing is None else doing, status.is_active)
         if status.error:
             self.message.show_error(status.error, status.details)
         if status.notice:
             self.notice.show_notice(status.notice)
+
+    def _allow(self) -> None:
+        """Offer the button only where the job can start, or stop."""
+        status = self._its_job.status
+        can_press = status.is_active or self._can_start()
+        self.button.setEnabled(can_press and status.state is not RunState.STOPPING)
+
+    def _can_start(self) -> bool:
+        """Whether there is anything to do; otherwise a sentence of the dock says what to do first."""
+        return True

@@ -20,10 +20,11 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.lock import ProjectLocked
 from napari_cupre.project.project import Project
-from napari_cupre.project.recent import remember_project
+from napari_cupre.project.recent import remember_project, remember_shown
 from napari_cupre.project.unsaved import SaveReport
 from napari_cupre.widgets.cells_layer import StoredCells
 from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.lost_work import LostWork
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.sources import is_open_here, leave, prepared, sentence_of, source_of, written
 from napari_cupre.widgets.state_colours import StateColormap
@@ -56,12 +57,12 @@ class Keeper(SessionPart):
         self.is_scratch = False
         self.error = ""
         self.locked: Path | None = None
-        self.lost: list[recovery.Recoverable] | None = None
         self.notice = ""
         self.conflicts: list[str] = []
         self.saved_at: float | None = None
         self.gui_seconds: list[float] = []  # time that each save blocked the window, for the benchmark
         self._errands = Errands()
+        self.lost = LostWork(self, self._errands, self._not_moved)
         self._stems: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._refused: weakref.WeakSet[Image] = weakref.WeakSet()
         # kept until the project has them, even if their layers leave the window in the meantime
@@ -356,6 +357,14 @@ class Keeper(SessionPart):
         if project is not None:
             leave(project, self.is_scratch)
 
+    def note_shown(self) -> None:
+        """Note the image on show, to begin with it the next time."""
+        project, image = self.project, self._session.image
+        stem = None if image is None else self._stems.get(image)
+        if project is not None and stem is not None:
+            note = partial(remember_shown, project.document.id, stem)
+            self._errands.do(note, lambda _: None, lambda error: None)
+
     def save_as(self, folder: Path) -> None:
         """Save the project in a place chosen by the user."""
 
@@ -409,29 +418,6 @@ class Keeper(SessionPart):
                 project.hold(stem, stored, is_saved=True)
         self.conflicts = []
         self.changed.emit()
-
-    def look_for_lost(self) -> None:
-        """Look once for work that was never given a place, e.g. after the window was killed."""
-        if self.lost is None:
-            self.lost = []
-            self._errands.do(recovery.recoverable, self._found_lost, lambda error: None)
-
-    def _found_lost(self, found: list[recovery.Recoverable]) -> None:
-        self.lost = found
-        if found:
-            self.changed.emit()
-
-    def restore(self, lost: recovery.Recoverable) -> None:
-        """Continue work that was never given a place."""
-        self.lost = [each for each in self.lost or [] if each is not lost]
-        self.open(lost.folder)
-
-    def discard(self, lost: recovery.Recoverable) -> None:
-        """Delete work that was never given a place."""
-        self.lost = [each for each in self.lost or [] if each is not lost]
-        self._errands.do(
-            partial(recovery.discard, lost.folder), lambda _: self.changed.emit(), self._not_moved
-        )
 
     def close(self) -> None:
         """Save all unsaved changes now, and release the project."""

@@ -150,6 +150,29 @@ def lie_alike(first: Image, second: Image) -> bool:
     )
 
 
+def grid_of(viewer: Viewer) -> Any:
+    """Return the grid of a viewer; napari 0.9 moved it to the canvas."""
+    return viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
+
+
+def is_seen(viewer: Viewer, image: Image) -> bool:
+    """Whether an image is visible, and no other lies over it."""
+    if not image.visible or grid_of(viewer).enabled:
+        return image.visible
+    images = [layer for layer in viewer.layers if isinstance(layer, Image)]
+    above = images[images.index(image) + 1 :]
+    return not any(each.visible and _is_opaque(each) and _overlap(each, image) for each in above)
+
+
+def _is_opaque(layer: Image) -> bool:
+    return layer.blending in ("opaque", "translucent", "translucent_no_depth") and layer.opacity == 1
+
+
+def _overlap(first: Image, second: Image) -> bool:
+    (low, high), (bottom, top) = first.extent.world[:, -2:], second.extent.world[:, -2:]
+    return bool((low < top).all() and (bottom < high).all())
+
+
 def in_other_units(layer: Image, image: CellImage) -> bool:
     """Whether napari cannot convert the units of a layer to those of an image: px and lengths."""
     return ("pixel" in str(layer.units[-2])) != ("Y" not in image.units or "pixel" in image.units["Y"])

@@ -12,6 +12,7 @@ from napari_cupre.model.zoo import SHIPPED, bundled_path, list_models
 from napari_cupre.project.disk import current
 from napari_cupre.project.document import DOCUMENT, Round, read_document
 from napari_cupre.project.recent import recent_projects
+from napari_cupre.project.recovery import scratch_projects
 from napari_cupre.words import counted
 
 OWN, SHIPS = "Your models", "Included in napari-cupre"
@@ -88,8 +89,8 @@ def gathered(
     found: list[ListedModel] = []
     if folder is not None:
         found += _of_project(folder, rounds, best, True)
-    for other in recent_projects():
-        if folder is None or other != folder.resolve():
+    for other in (*recent_projects(), *scratch_projects()):
+        if folder is None or other.resolve() != folder.resolve():
             found += _of_other(other)
     own: list[ListedModel] = []
     shipped: list[ListedModel] = []

@@ -234,11 +234,8 @@ class PredictWidget(JobDock):
         self.all_images.setText(f"all {count} images" if count > 1 else "all images")
         self._allow()
 
-    def _allow(self) -> None:
-        """Offer to find cells only where there is an image."""
-        status = self.job.status
-        has_images = status.is_active or bool(self.session.queue.items())
-        self.button.setEnabled(has_images and status.state is not RunState.STOPPING)
+    def _can_start(self) -> bool:
+        return bool(self.session.queue.items())
 
     def _model_chosen(self, name: str) -> None:
         self.session.model = name
@@ -246,7 +243,6 @@ class PredictWidget(JobDock):
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
         self._show_job(self.job, "Find cells")
-        self._allow()
         if status.state is RunState.DONE:
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:

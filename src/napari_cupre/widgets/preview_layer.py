@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from napari.layers import Labels
+from napari.layers import Image, Labels
 
 from napari_cupre.errors import CupreError
 from napari_cupre.widgets.layers import crop_placement, layer_axes
@@ -15,6 +15,7 @@ from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.training import View
 
 LAYER_NAME = "cupre preview"
+OUTLINE = 2  # px; filled, they could not be told from the annotated cells below
 LARGEST_VIEW = 512  # px on a side, so that a preview does not delay the training
 REST_S = 4.0  # pause between a preview and the next request
 
@@ -50,10 +51,23 @@ class PreviewLayer(SessionPart):
     def show(self, view: View, labels: np.ndarray) -> None:
         """Place a preview on its view; do nothing if the image is gone."""
         self._shown_at, is_first, self._is_waiting = time.monotonic(), self._is_waiting, False
+        if view.image.name != getattr(self._session.image, "name", None):
+            self._is_waiting = is_first
+            return  # of the image before
         self._put(view, labels)
         layer = self._find() if is_first else None
         if layer is not None:
             layer.visible = True
+
+    def follow(self, image: Image | None) -> None:
+        """Show nothing of the image before: hide the layer until the next preview, or remove it."""
+        layer = self._find()
+        if layer is not None and not self._session.training.status.is_active:
+            self.remove()
+        elif layer is not None:
+            layer.visible, self._is_waiting = False, True
+            self._shown_at = 0.0  # the new image need not wait
+            self.ask()
 
     def _view(self) -> View | None:
         """Return the current view; None if the preview is off or impossible here."""
@@ -81,12 +95,15 @@ class PreviewLayer(SessionPart):
         if layer is not None and layer.ndim == data.ndim:
             layer.data = data
             layer.scale, layer.translate = placement["scale"], placement["translate"]
+            layers = self._session.viewer.layers
+            if layers.index(layer) < layers.index(source):  # an image that was opened later lies over it
+                layers.move(layers.index(layer), len(layers))
             return
         if layer is not None:
             self.remove()
         active = self._session.viewer.layers.selection.active
-        layer = Labels(data, name=LAYER_NAME, opacity=0.5, visible=not self._is_waiting, **placement)
-        layer.editable = False
+        layer = Labels(data, name=LAYER_NAME, visible=not self._is_waiting, **placement)
+        layer.editable, layer.contour = False, OUTLINE
         self._session.viewer.add_layer(layer)
         # a preview must not take the brush away from a half-drawn cell
         self._session.viewer.layers.selection.active = active

@@ -38,6 +38,7 @@ from napari_cupre.widgets.prompts import (
 )
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.timers import single_timer
+from napari_cupre.widgets.titled import titled
 
 if TYPE_CHECKING:
     from napari_cupre.service.protocol import Outlined
@@ -254,7 +255,9 @@ class Prompter(SessionPart):
         self._began = time.perf_counter()
         for prompt in [p for p in self._waiting.values() if not p.plane.is_same_place(plane)]:
             self._refuse(prompt, "The view moved before the outline was ready: point at the cell again.")
-        self._worker = create_worker(guarded, self._stream, (plane,), _start_thread=False)
+        self._worker = create_worker(
+            titled(guarded, "Outlining cells"), self._stream, (plane,), _start_thread=False
+        )
         self._worker.yielded.connect(self._receive)
         self._worker.finished.connect(self._finish)
         self._worker.start()

@@ -23,6 +23,7 @@ from napari_cupre.widgets.likely import likely_by_plane
 from napari_cupre.widgets.looking import go_to
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.timers import single_timer
+from napari_cupre.widgets.titled import titled
 
 QUIET_MS = 400
 """Delay after the last change before the search for questions, ms."""
@@ -119,7 +120,7 @@ class Questioner(QObject):
             frozenset(cells.estimated),
         )
         self._seen, self._is_looking = self._state(cells), True
-        worker = create_worker(_find, work, _start_thread=False)
+        worker = create_worker(titled(_find, "Looking for likely cells"), work, _start_thread=False)
         worker.returned.connect(self._found)
         worker.start()
 

@@ -23,7 +23,7 @@ from napari_cupre.project.queue import (
     entry_of,
     fields_of,
     in_natural_order,
-    last_changed,
+    last_shown,
     planes_of,
     queue,
     what_was_there,
@@ -300,6 +300,7 @@ class ImageQueue(SessionPart):
         project = self._keeper.project
         if project is None:
             return
+        self._keeper.note_shown()
         items = self.items()
         for at in (self.position(items) + self._step, self.position(items) - self._step):
             if not 0 <= at < len(items):
@@ -417,7 +418,7 @@ class ImageQueue(SessionPart):
     # --- the project ------------------------------------------------------------------------------
 
     def _opened(self, project: Project) -> None:
-        """Show the image that was worked on last."""
+        """Show the image that was on show last."""
         self._read.clear()
         self._states.clear()
         self._wanted = None
@@ -427,7 +428,7 @@ class ImageQueue(SessionPart):
         if not items:
             self.changed.emit()
             return
-        latest = last_changed(project, [item.stem or "" for item in items])
+        latest = last_shown(project, [item.stem or "" for item in items])
         self.show(next(item for item in items if item.stem == latest))
 
     def _remove_former(self) -> None:

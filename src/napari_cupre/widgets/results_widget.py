@@ -152,9 +152,10 @@ class ResultsWidget(JobDock):
         status = self.job.status
         start = f"Measure all {self._count} images" if self._count > 1 else "Measure"
         self.button.setText(job_words(status, start))
-        self.button.setEnabled(
-            status.state is not RunState.STOPPING and (status.is_active or self._count > 0)
-        )
+        self._allow()
+
+    def _can_start(self) -> bool:
+        return self._count > 0
 
     def _cells_changed(self, cells: CellsLayer, change: Change) -> None:
         """Say that the figures are out of date, unless a layer only shows the cells of another image."""

@@ -43,7 +43,7 @@ class SaveLine(DockPart):
         owner.listen(self._keeper.changed, self.refresh)
         owner.listen(owner.session.cells_changed, lambda *_: self._show_time())
         self.refresh()
-        self._looking = single_timer(self._keeper.look_for_lost, DRAWN_MS, self)
+        self._looking = single_timer(self._keeper.lost.look, DRAWN_MS, self)
         self._looking.start()
 
     def refresh(self) -> None:
@@ -92,8 +92,8 @@ class SaveLine(DockPart):
             self.question.ask(keeper.error, [*again, elsewhere])
         elif keeper.notice:
             self.question.ask(keeper.notice, [("OK", "Dismiss this message", self._leave_notice)])
-        elif keeper.lost:
-            self._ask_about(keeper.lost[0])
+        elif keeper.lost.found:
+            self._ask_about(keeper.lost.found[0])
         else:
             self.question.clear()
 
@@ -101,11 +101,11 @@ class SaveLine(DockPart):
         """Ask what to do with lost work; after Discard, ask once more before deleting it."""
         keeper = self._keeper
         if self._doubted is lost:
-            away = ("Delete", "Delete it; this cannot be undone", lambda: keeper.discard(lost))
+            away = ("Delete", "Delete it; this cannot be undone", lambda: keeper.lost.discard(lost))
             keep = ("Keep", "Ask again", lambda: self._doubt(None))
             self.question.ask(f"Delete {lost.text} for good?", [away, keep], key=(lost.folder, "sure"))
             return
-        back = ("Restore", "Continue this work", lambda: keeper.restore(lost))
+        back = ("Restore", "Continue this work", lambda: keeper.lost.restore(lost))
         away = ("Discard …", "Delete it, after one more question", lambda: self._doubt(lost))
         sentence = f"Work not yet saved as a project: {lost.text}."
         self.question.ask(sentence, [back, away], key=lost.folder)

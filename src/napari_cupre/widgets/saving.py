@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,10 @@ class Savable:
     image: CellImage
     labels: np.ndarray
     planes: tuple[dict[str, Any], ...]
+
+
+NUMBERED = r".* \[\d+\]"
+"""How napari calls a layer where another has its name."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,14 @@ def savable(session: Session, image: Image) -> Savable | SavableSlide:
         raise InputError(f'"{image.name}" has no cells yet: find or draw some first.')
     cells.reconcile()
     labels = cells.labels_on_show()
-    return Savable(cells.reading, labels, found_planes(cells.layer.metadata, labels, cells.layer.features))
+    reading = replace(cells.reading, name=_name_of(session, image))
+    return Savable(reading, labels, found_planes(cells.layer.metadata, labels, cells.layer.features))
+
+
+def _name_of(session: Session, image: Image) -> str:
+    """Return the name of a layer, or the project's where napari numbered it, as two files of one name."""
+    stem = session.keeper.stem_of(image)
+    return stem if stem is not None and re.fullmatch(NUMBERED, image.name) else image.name
 
 
 def found_planes(metadata: dict[str, Any], labels: np.ndarray, features: Any) -> tuple[dict[str, Any], ...]:

@@ -17,6 +17,7 @@ from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.origin import origin_of
+from napari_cupre.widgets.titled import titled
 from napari_cupre.words import counted
 
 MOST_BUTTONS = 2
@@ -87,7 +88,7 @@ class SceneNote(QuestionLine):
         return f'"{path.name}" contains {count}: {list_names(others)}.', answers
 
     def _open(self, path: Path, names: list[str]) -> None:
-        worker = create_worker(_read_all, path, names, _start_thread=False)
+        worker = create_worker(titled(_read_all, "Opening images"), path, names, _start_thread=False)
         worker.returned.connect(self._add)
         worker.start()
 

@@ -28,6 +28,7 @@ from napari_cupre.widgets.idling import IdleLessons
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.known_models import KnownModels
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
+from napari_cupre.widgets.looking import is_seen
 from napari_cupre.widgets.measuring import MeasuringJob
 from napari_cupre.widgets.model_watch import ModelWatch
 from napari_cupre.widgets.origin import origin_of
@@ -165,8 +166,7 @@ class Session:
 
     def images(self) -> list[Image]:
         """Return all image layers of the viewer; none once it is closed."""
-        viewer = self._viewer()
-        return [] if viewer is None else [layer for layer in viewer.layers if isinstance(layer, Image)]
+        return [x for x in getattr(self._viewer(), "layers", ()) if isinstance(x, Image)]
 
     def cell_image(self, layer: Image) -> CellImage:
         """Return the image of a layer, with the axes set by the user."""
@@ -244,8 +244,7 @@ class Session:
 
     def annotated(self) -> list[Annotation]:
         """Return the annotations of all images that have a layer of cells."""
-        found = [self.annotation(image) for image in self.images()]
-        return [annotation for annotation in found if annotation.cells is not None]
+        return [found for image in self.images() if (found := self.annotation(image)).cells is not None]
 
     def cells_of(self, image: Image) -> CellsLayer | None:
         """Return the cells of an image, taken over from its layer at the first call; None if there are none.
@@ -302,6 +301,7 @@ class Session:
             layer = annotation.new_cells(reading, stored.cells.labels)
             found = CellsLayer(image, reading, layer, stored)
             annotation.cells = found.layer
+            layer.visible = image is self._image or is_seen(self.viewer, image)
             self.viewer.add_layer(self._bind(found).layer)
             self._own(annotation)
             if stored.cells.regions:

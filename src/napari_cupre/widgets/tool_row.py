@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QPushButton
 
+from napari_cupre.widgets.annotation_layers import refusal
 from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
@@ -21,6 +22,9 @@ TOOLTIPS = {
     Tool.DRAW: "Draw around a cell; it is filled when you release the mouse",
     Tool.SPLIT: "Draw a line through a cell to split it in two",
 }
+CIRCLE_TOLD = (
+    "Drag the edge of the circle to the size of a cell, its middle to move it. Press again to hide it."
+)
 
 
 class ToolRow(DockPart):
@@ -41,6 +45,7 @@ class ToolRow(DockPart):
         owner.listen(owner.session.shortcuts.changed, self._show_keys)
         owner.listen(self._tools.changed, self.refresh)
         owner.listen(self._tools.told, self._tell)
+        owner.listen(owner.session.sizes.changed, self.refresh)
         owner.listen(owner.session.image_changed, lambda image: self.refresh())
         self._show_keys()
         self.refresh()
@@ -56,9 +61,10 @@ class ToolRow(DockPart):
     def refresh(self) -> None:
         """Show the current tool, and say what to do or to wait for."""
         tools = self._tools
-        has_image = self._owner.session.image is not None
+        image = self._session.image
+        is_possible = image is not None and not refusal(self._session, image)
         for tool, button in self.buttons.items():
-            button.setEnabled(has_image)
+            button.setEnabled(is_possible)
             button.setChecked(tools.tool is tool)
         prompter = tools.prompter
         asks = tools.tool is not None and tools.tool.asks
@@ -67,7 +73,8 @@ class ToolRow(DockPart):
         elif asks and prompter.status and not (prompter.is_ready and self._told):
             self._say(prompter.status, "notice")
         else:
-            self._say(self._told or tools.hint or self._brush, "plain")
+            circle = CIRCLE_TOLD if self._session.sizes.is_shown else ""
+            self._say(self._told or tools.hint or circle or self._brush, "plain")
         is_waiting = asks and bool(prompter.status)
         if is_waiting != self._clock.isActive():
             (self._clock.start if is_waiting else self._clock.stop)()

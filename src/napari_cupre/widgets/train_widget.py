@@ -26,6 +26,7 @@ from napari_cupre.events import Event, Finished, RunState, Saved, StateChanged, 
 from napari_cupre.model.runs import start_of
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import MessageLine, follow_layers, heading, labelled
 from napari_cupre.widgets.cross_check_line import CrossCheckLine
@@ -82,6 +83,7 @@ class TrainWidget(JobDock):
         follow_layers(self, self._list_images)
         self.listen(self.session.annotations_changed, self._list_images)
         self.listen(self.session.image_changed, self._suggest_name)
+        self.listen(self.session.image_changed, self.preview.follow)
         self.listen(self.session.models_changed, self._show_models)
         self.listen(self.session.queue.changed, self._list_images)
         self.listen(self.session.cells_changed, self._cells_changed)
@@ -115,7 +117,8 @@ class TrainWidget(JobDock):
         self.device = QComboBox()
         self.device.addItems(DEVICES)
         self.device.setCurrentText(self.preferences.device)
-        self.device.setToolTip("auto uses the graphics card if there is one")
+        self.device.setToolTip("Device: auto uses the graphics card if there is one")
+        self.device.setAccessibleName("Device")
         self.device.currentTextChanged.connect(lambda text: self._show_budget())
         self.images = TeachingList(self.session)
         self.images.itemChanged.connect(lambda item: self._show_use())
@@ -150,8 +153,9 @@ class TrainWidget(JobDock):
         column.addLayout(labelled("Start from", self.start_from))
         self.start_line = StartLine(self, self.start_from)
         column.addWidget(self.start_line)
-        column.addLayout(labelled("Time", self.minutes))
-        column.addLayout(labelled("Device", self.device))
+        when = labelled("Time", self.minutes)  # one row for both leaves room for the curve
+        when.addLayout(in_row(QLabel("on"), self.device))
+        column.addLayout(when)
         self.naming = QWidget()
         self.naming.setLayout(labelled("Save as", self.name))
         column.addWidget(self.naming)
@@ -264,6 +268,9 @@ class TrainWidget(JobDock):
 
     # --- display ---------------------------------------------------------------------------------
 
+    def _can_start(self) -> bool:
+        return bool(self.images.chosen())
+
     def _list_images(self, event: Any = None) -> None:
         self.images.refresh()
         self._show_use()
@@ -290,12 +297,13 @@ class TrainWidget(JobDock):
                 regions += len(entry.image.regions)
         text = _use_text(cells, images, regions) if self.session.queue.items() else EMPTY
         self.use.setText(text if self.images.chosen() or not self.images.listed() else NONE_TICKED)
+        self._allow()
         self._show_budget()
 
     def _show_others(self) -> None:
         """Show how many images without annotation could take part, and how much time they would take."""
         count = len(self.session.queue.not_annotated())
-        self.others.setVisible(count > 0)
+        self.others.setVisible(count > 0 and bool(self.images.listed()))
         seconds = round(60 * self.minutes.value() * OTHERS_SHARE)
         self.others.setText(f"Learn from {counted(count, 'other image')} too ({seconds} s)")
         self.others.setToolTip(f"{OTHERS_TIP}. They take about {seconds} s of the training time.")
