@@ -39,6 +39,8 @@ def painted(workbench: Any, file: Path, qtbot: Any, places: Any = ((30, 30), (30
     layer.brush_size = 9
     for place in places:
         layer.paint(place, 1)
+        assert session.viewer.layers.selection.active is layer, "the stroke goes on"
+        assert layer.mode == "paint"
     saved(session, qtbot)
     return layer
 
@@ -124,6 +126,20 @@ def test_what_was_painted_just_before_the_image_left_is_saved(
     layer = painted(workbench, file, qtbot)
     layer.paint((60, 60), 1)
     session.viewer.layers.clear()
+    saved(session, qtbot)
+    assert on_disk(session)[60, 60]
+
+
+def test_a_stroke_goes_on_where_the_layer_of_cells_was_deleted(
+    workbench: Any, session: Any, file: Path, qtbot: Any
+) -> None:
+    layer = painted(workbench, file, qtbot)
+    session.viewer.layers.remove(session.cells_of(session.image).layer)
+    session.viewer.layers.selection.active = layer
+    layer.mode = "paint"
+    layer.paint((60, 60), 1)
+    assert session.viewer.layers.selection.active is layer
+    assert layer.mode == "paint"
     saved(session, qtbot)
     assert on_disk(session)[60, 60]
 

@@ -61,7 +61,13 @@ class PaintedBackground(SessionPart):
         if image is None or layer is None or image not in self._session.images():
             return
         self._painted[image] = layer, self._session.cell_image(image)
-        self._keeper.include(self._session.make_cells(image))
+        cells = self._session.cells_of(image)
+        if cells is None:  # e.g. the layer of cells was deleted
+            selection = self._session.viewer.layers.selection
+            active = selection.active
+            cells = self._session.make_cells(image)
+            selection.active = active  # or the stroke that is being painted would end
+        self._keeper.include(cells)
 
     def stored(self, image: Image) -> np.ndarray | None:
         """Return the background that the project has of an image, over its result axes; None if it has none.
@@ -88,7 +94,11 @@ class PaintedBackground(SessionPart):
             del self._painted[image]
 
     def new_layer(self, image: Image) -> Labels:
-        """Return a layer for background, with what the project has of an image."""
+        """Return a layer for background, with what the project has of an image.
+
+        The layer of cells, without which the project does not know the image, is made before the first stroke.
+        """
+        self._session.make_cells(image)
         return self._session.annotation(image).new_background(
             self._session.cell_image(image), self.stored(image)
         )
