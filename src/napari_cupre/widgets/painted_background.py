@@ -96,7 +96,7 @@ class PaintedBackground(SessionPart):
     def new_layer(self, image: Image) -> Labels:
         """Return a layer for background, with what the project has of an image.
 
-        The layer of cells, without which the project does not know the image, is made before the first stroke.
+        The layer of cells, which makes the image known to the project, is made before the first stroke.
         """
         self._session.make_cells(image)
         return self._session.annotation(image).new_background(
