@@ -43,17 +43,17 @@ def measure(wait: float) -> tuple[float, float]:
     train.live.setChecked(True)
     start = time.perf_counter()
     train.button.click()
-    wait_for(lambda: len(train.job.curve.steps) > 0)
+    wait_idly(lambda: len(train.job.curve.steps) > 0)
     step = time.perf_counter() - start
-    wait_for(lambda: any("preview" in layer.name.lower() and layer.data.any() for layer in viewer.layers))
+    wait_idly(lambda: any("preview" in layer.name.lower() and layer.data.any() for layer in viewer.layers))
     preview = time.perf_counter() - start
     train.button.click()
-    wait_for(lambda: not train.job.status.is_active)
+    wait_idly(lambda: not train.job.status.is_active)
     viewer.close()
     return step, preview
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_idly(condition: Callable[[], bool]) -> None:
     """Let the window wait as for a user: `window.wait_for` asks so often that a core is busy with it."""
     loop, timer = QEventLoop(), QTimer()
     timer.timeout.connect(lambda: loop.quit() if condition() else None)

@@ -570,6 +570,19 @@ def test_painted_background_is_kept_beside_the_cells_and_known_in_training(folde
         assert known[mask].all()
 
 
+def test_an_image_with_painted_background_alone_teaches_where_nothing_is(folder: Path) -> None:
+    picture(folder.parent / "images" / "b.tif", seed=1)
+    mask = np.zeros(SHAPE, bool)
+    mask[:, 30:] = True
+    with Project.open(folder) as project:
+        project.add(folder.parent / "images" / "b.tif")
+        assert image_shots(project, "b") == []
+        project.painted.hold("b", mask)
+        (shot,) = image_shots(project, "b")
+    np.testing.assert_array_equal(shot.known, mask)
+    assert not shot.labels.any()
+
+
 def test_background_that_somebody_else_painted_stays(folder: Path) -> None:
     mask = np.ones(SHAPE, bool)
     with Project.open(folder) as project:

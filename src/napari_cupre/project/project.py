@@ -294,8 +294,7 @@ class Project:
         """
         if stem not in self._cells:
             image = self.image(stem)
-            for name in files_of(stem):
-                self._stamps[name] = Stamp.of(self.folder / name)
+            self._stamps |= {name: Stamp.of(self.folder / name) for name in files_of(stem)}
             cells, notices = read_cells(self.folder, stem, image.regions)
             self.notices += notices
             cells = cells if cells is not None else Cells(np.zeros(image.shape, np.int32), {}, image.regions)
@@ -313,8 +312,9 @@ class Project:
         return self._cells[stem]
 
     def background(self, stem: str) -> np.ndarray | None:
-        """Return where a person painted background, bool; None if nowhere. Raises as `cells` does."""
-        self._stamps.setdefault(background_file(stem), Stamp.of(self.folder / background_file(stem)))
+        """Return where a person painted background, bool; None if nowhere. As `cells`, but in any thread."""
+        if not self.painted.is_known(stem):
+            self._stamps[background_file(stem)] = Stamp.of(self.folder / background_file(stem))
         return self.painted.read(stem, self.image(stem).shape)
 
     def hold(self, stem: str, cells: Cells, *, is_saved: bool = False) -> None:
@@ -347,6 +347,7 @@ class Project:
     def let_go(self, stem: str) -> None:
         """Let the cells of an image leave memory once saved, because no window shows them any more."""
         self._held.discard(stem)
+        self.painted.let_go(stem)
 
     @property
     def in_memory(self) -> list[str]:
@@ -362,8 +363,7 @@ class Project:
         return self._cells.get(stem)
 
     def _unload(self, kept: str) -> None:
-        free = [stem for stem in self._cells if stem != kept and stem not in self._held]
-        clean = [stem for stem in free if not self._is_dirty(stem)]
+        clean = [s for s in self._cells if s != kept and s not in self._held and not self._is_dirty(s)]
         for stem in clean[: max(0, len(self._cells) - MOST_LOADED)]:
             self._sync(stem)
             del self._cells[stem]

@@ -71,11 +71,11 @@ def recoverable() -> list[Recoverable]:
     for folder in scratch_projects():
         if is_open_elsewhere(folder):
             continue
-        if holds_work(folder):
-            cells = cells_on_disk(folder)
+        cells = cells_on_disk(folder)
+        if cells or _has_areas(folder):
             when = datetime.fromtimestamp(folder.joinpath(DOCUMENT).stat().st_mtime)
-            tables = [file.stat().st_mtime for file in (folder / "cells").glob("*.csv")]
-            when = max([when, *map(datetime.fromtimestamp, tables)])
+            files = (*(folder / "cells").glob("*.csv"), *(folder / BACKGROUND).glob("*.tif"))
+            when = max([when, *(datetime.fromtimestamp(file.stat().st_mtime) for file in files)])
             today = when.date() == datetime.now().date()
             day = "today" if today else f"{when:%Y-%m-%d}"
             what = counted(cells, "cell") if cells else "regions or background"
@@ -85,7 +85,12 @@ def recoverable() -> list[Recoverable]:
 
 def holds_work(folder: Path) -> bool:
     """Whether a person or a model made anything in a project on disk: cells, regions or background."""
-    if cells_on_disk(folder) or has_background(folder):
+    return bool(cells_on_disk(folder)) or _has_areas(folder)
+
+
+def _has_areas(folder: Path) -> bool:
+    """Whether there are regions or painted background in a project on disk."""
+    if has_background(folder):
         return True
     try:
         return any(image.regions for image in read_document(current(folder, DOCUMENT)).images)

@@ -151,11 +151,10 @@ def image_shots(
     choose : callable, optional
         See `project_shots`.
     """
-    entry, cells = project.image(stem), project.cells(stem)
-    if not is_annotated(cells):
+    entry, cells, background = project.image(stem), project.cells(stem), project.background(stem)
+    if not is_annotated(cells) and background is None:
         return []
-    image = choose(project.pixels(entry, tuple(folders)))
-    return list(shots_of(image, cells, entry, project.background(stem)))
+    return list(shots_of(choose(project.pixels(entry, tuple(folders))), cells, entry, background))
 
 
 def project_shots(project: Project, choose: ChooseChannels = as_it_is) -> Iterator[Shot]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import CupreError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.io.channel_names import channel_names
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
@@ -74,6 +75,8 @@ def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
         cells = Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
     if cells is not None and cells.labels.ndim == 2:
         colours = StateColormap.of(cells, entry.certainty)
+    with contextlib.suppress(InputError):  # whoever shows it tells
+        project.background(entry.stem)  # so that the window's thread need not read it
     names = _names(project, entry, image)
     return Loaded(entry, image, limits, cells, colours, tuple(notices), names)
 

@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import InputError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project.project import Project
 from napari_cupre.widgets.layers import from_layer
 from napari_cupre.widgets.session_part import SessionPart
@@ -46,28 +46,35 @@ class PaintedBackground(SessionPart):
             layer = self._session.annotation(image).background
             if layer is None or layer.multiscale or layer in self._followed:
                 continue
-            self._followed.add(layer)
-            note = partial(self._note, weakref.ref(image), weakref.ref(layer))
-            for event in (layer.events.paint, layer.events.labels_update, layer.events.data):
-                event.connect(lambda event, note=note: note())
-            for name in ("undo", "redo"):  # what napari's Ctrl-Z calls; they emit nothing
-                setattr(layer, name, _then(getattr(Labels, name), weakref.ref(layer), note))
-            if layer.data.any() and self.stored(image) is None:
-                note()
+            self._listen(image, layer)
+            if layer.data.any():
+                self.join(image)
+                self._note(weakref.ref(image), weakref.ref(layer))
+
+    def _listen(self, image: Image, layer: Labels) -> None:
+        self._followed.add(layer)
+        note = partial(self._note, weakref.ref(image), weakref.ref(layer))
+        for event in (layer.events.paint, layer.events.labels_update, layer.events.data):
+            event.connect(lambda event: note())
+        for name in ("undo", "redo"):  # what napari's Ctrl-Z calls; they emit nothing
+            setattr(layer, name, _then(getattr(Labels, name), weakref.ref(layer), note))
 
     def _note(self, image_ref: weakref.ref[Image], layer_ref: weakref.ref[Labels]) -> None:
         """Have the background of an image saved soon."""
         image, layer = image_ref(), layer_ref()
         if image is None or layer is None or image not in self._session.images():
             return
-        self._painted[image] = layer, self._session.cell_image(image)
-        cells = self._session.cells_of(image)
-        if cells is None:  # e.g. the layer of cells was deleted
-            selection = self._session.viewer.layers.selection
-            active = selection.active
-            cells = self._session.make_cells(image)
-            selection.active = active  # or the stroke that is being painted would end
-        self._keeper.include(cells)
+        try:
+            self._painted[image] = layer, self._session.cell_image(image)
+            cells = self._session.cells_of(image)
+            if cells is None:  # e.g. the layer of cells was deleted
+                selection = self._session.viewer.layers.selection
+                active = selection.active
+                cells = self._session.make_cells(image)
+                selection.active = active  # or the stroke that is being painted would end
+            self._keeper.include(cells)
+        except CupreError as error:  # e.g. the layer of cells has another size; it is told, the paint stays
+            self._keeper.tell(str(error))
 
     def stored(self, image: Image) -> np.ndarray | None:
         """Return the background that the project has of an image, over its result axes; None if it has none.
@@ -98,10 +105,11 @@ class PaintedBackground(SessionPart):
 
         The layer of cells, which makes the image known to the project, is made before the first stroke.
         """
-        self._session.make_cells(image)
-        return self._session.annotation(image).new_background(
-            self._session.cell_image(image), self.stored(image)
-        )
+        session = self._session
+        session.make_cells(image)
+        layer = session.annotation(image).new_background(session.cell_image(image), self.stored(image))
+        self._listen(image, layer)
+        return layer
 
     def join(self, image: Image) -> None:
         """Show the background that the project has of an image, with what is painted in the window."""
