@@ -33,18 +33,19 @@ def is_in(layer: Any, span: tuple[int, int]) -> bool:
 
 def test_a_channel_is_neither_black_nor_white_when_it_is_shown(pair: Any, workbench: Any, qtbot: Any) -> None:
     dims = workbench.viewer.dims
-    assert dims.current_step[0] == 1, "napari begins in the middle"
-    qtbot.waitUntil(lambda: is_in(pair, BRIGHT), timeout=WAIT)
+    assert dims.current_step[0] == 0, "not in the middle, where napari begins"
+    qtbot.waitUntil(lambda: is_in(pair, DARK), timeout=WAIT)
     dims.set_current_step(0, 2)
     qtbot.wait(100)  # all pixels are alike: nothing to go by
-    dims.set_current_step(0, 0)
-    qtbot.waitUntil(lambda: is_in(pair, DARK), timeout=WAIT)
+    dims.set_current_step(0, 1)
+    qtbot.waitUntil(lambda: is_in(pair, BRIGHT), timeout=WAIT)
 
 
 def test_a_contrast_that_a_person_set_comes_back_with_its_channel(
     pair: Any, workbench: Any, qtbot: Any
 ) -> None:
     dims = workbench.viewer.dims
+    dims.set_current_step(0, 1)
     qtbot.waitUntil(lambda: is_in(pair, BRIGHT), timeout=WAIT)
     pair.contrast_limits = 20, 30
     dims.set_current_step(0, 0)
@@ -57,8 +58,8 @@ def test_a_channel_that_is_ticked_is_seen_and_other_layers_are_left_alone(
     pair: Any, workbench: Any, qtbot: Any
 ) -> None:
     session, viewer = workbench.annotate.session, workbench.viewer
-    session.channels.choose((0,))
-    qtbot.waitUntil(lambda: is_in(pair, DARK), timeout=WAIT)
+    session.channels.choose((1,))
+    qtbot.waitUntil(lambda: is_in(pair, BRIGHT), timeout=WAIT)
     theirs = viewer.add_image(np.arange(3 * 64 * 64).reshape(3, 64, 64), name="theirs")
     session.set_axes(theirs, "CYX")
     session.image = theirs

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_cupre.events import Event, Finished, RunState, StateChanged
 from napari_cupre.io.shot_store import load_shots
@@ -241,3 +242,22 @@ def test_the_entry_under_the_mouse_is_ticked_and_none_where_there_is_none(
     release(QPoint(-20, -20))
     assert session.channels.chosen == (1, 2)
     row.menu.close()
+
+
+def test_a_first_file_opens_at_its_first_channel_and_later_ones_where_the_slider_is(
+    no_engine: None, workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    """The channel in the middle, where napari begins, may be one without cells."""
+    viewer = workbench.viewer
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", five_channels()[:3], imagej=True, metadata={"axes": "CYX"})
+    viewer.open(tmp_path / "a.tif", plugin="napari")
+    assert viewer.dims.current_step[0] == 0
+    viewer.dims.set_current_step(0, 1)
+    viewer.open(tmp_path / "b.tif", plugin="napari")
+    assert workbench.annotate.session.image.name == "b"
+    qtbot.wait(50)
+    assert viewer.dims.current_step[0] == 1
+    viewer.layers.clear()
+    viewer.add_image(five_channels()[:3], axis_labels=("c", "y", "x"), name="of a script")
+    assert viewer.dims.current_step[0] == 1, "the sliders of arrays are their owner's"

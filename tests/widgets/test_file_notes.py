@@ -1,4 +1,4 @@
-"""What the docks say of a file of which napari's own reader passes on only the pixels."""
+"""What is known of a file of which napari's own reader passes on only the pixels."""
 
 from __future__ import annotations
 
@@ -50,3 +50,22 @@ def test_missing_files_of_a_set_are_told(workbench: Any, tmp_path: Path) -> None
     path.write_bytes(path.read_bytes().replace(b"frames=4", b"frames=7").replace(b"images=4", b"images=7"))
     workbench.viewer.open(path, plugin="napari")
     assert "contains 4 of the 7 planes" in workbench.annotate.scenes.text
+
+
+def test_a_pixel_is_as_large_whichever_reader_opened_the_file(
+    no_engine: None, workbench: Any, tmp_path: Path
+) -> None:
+    """Cell width, tables and saved files are in µm; the layer of napari's reader keeps its place."""
+    session = workbench.annotate.session
+    told = {"axes": "ZCYX", "unit": "um", "spacing": 2.0}
+    stack = np.zeros((4, 2, 40, 50), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, resolution=(4.0, 4.0), metadata=told)
+    (layer,) = workbench.viewer.open(tmp_path / "a.tif", plugin="napari")
+    reading = session.cell_image(layer)
+    assert reading.scale == {"Z": 2.0, "Y": 0.25, "X": 0.25}
+    assert reading.pixel_size_um == 0.25
+    np.testing.assert_array_equal(layer.scale, 1.0)
+    np.testing.assert_array_equal(session.make_cells(layer).layer.scale[-2:], 1.0)
+    layer.scale = (1.0, 1.0, 0.5, 0.5)  # what a person says counts for more
+    layer.units = ("pixel", "pixel", "um", "um")
+    assert session.cell_image(layer).pixel_size_um == 0.5

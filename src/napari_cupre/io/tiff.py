@@ -200,11 +200,14 @@ class TiffOverview(NamedTuple):
         One sentence on what is missing, or "".
     colours : str
         What the pixels of its first image mean if they are not brightness, else "".
+    scales : Scales
+        Pixel size of its first image.
     """
 
     scenes: list[Scene]
     lacks: str
     colours: str
+    scales: Scales
 
 
 def tiff_overview(path: Path) -> TiffOverview:
@@ -222,7 +225,7 @@ def tiff_overview(path: Path) -> TiffOverview:
         lacks = what_is_missing(path, told.missing, told.files) if told.missing else ""
         _, cut = _as_imagej_tells(opened, series, series.axes)
         colours = stored_as(series.keyframe, is_imagej=bool(opened.file.is_imagej))
-        return TiffOverview(opened.scenes, lacks or cut, colours)
+        return TiffOverview(opened.scenes, lacks or cut, colours, told.scales)
 
 
 def read_tiff(

@@ -11,6 +11,7 @@ from napari.layers import Image
 from napari_cupre.data.image import MOST_CHANNELS, CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project.project import Project
+from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.origin import channels_on
 from napari_cupre.widgets.session_part import SessionPart
 
@@ -32,6 +33,7 @@ class Channels(SessionPart):
         self.chosen: tuple[int, ...] | None = None
         self._project: Project | None = None
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
+        self._were_open = weakref.WeakSet(session.images())
         session.keeper.changed.connect(self._follow)
         session.image_changed.connect(self._look)
         session.models_changed.connect(self._show_one_in_use)
@@ -70,7 +72,18 @@ class Channels(SessionPart):
         if layer is None or layer in self._seen:
             return
         self._seen.add(layer)
+        if self._is_where_napari_began(layer):
+            with contextlib.suppress(CupreError):  # the axes are unknown
+                self.show((self.used_of(self._session.cell_image(layer)) or (0,))[0])
         self._show_one_in_use()
+
+    def _is_where_napari_began(self, layer: Image) -> bool:
+        """Whether an image from a file is the only one, and no person has chosen what is on show.
+
+        napari begins in the middle of each slider. In the middle of two stains may be one without cells.
+        """
+        is_first = layer not in self._were_open and self._session.images() == [layer]
+        return is_first and (source_path(layer) is not None or not self._session.queue.is_opened(layer))
 
     def _show_one_in_use(self) -> None:
         layer = self._session.image

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 from napari.layers import Image
 
 from napari_cupre.data.axes import AXIS_LETTERS, axes_from_labels
+from napari_cupre.data.image import CellImage
 from napari_cupre.io.channel_names import channel_names
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff
-from napari_cupre.io.scenes import Scene
-from napari_cupre.widgets.layers import CHANNELS_KEY, source_path
+from napari_cupre.io.scenes import Scene, choose_scenes
+from napari_cupre.widgets.layers import CHANNELS_KEY, cell_image, source_path
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Origin:
         What the values mean if napari wrongly shows them as light; else "".
     channels : tuple[str, ...]
         Names of the channels, as far as the file gives them and the layer has several.
+    scale, units : dict
+        Pixel size by axis letter, as far as the file gives it.
     """
 
     axes: str | None = None
@@ -44,6 +48,8 @@ class Origin:
     lacks: str = ""
     colours: str = ""
     channels: tuple[str, ...] = ()
+    scale: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
 
 _origins: weakref.WeakKeyDictionary[Image, tuple[tuple[int, ...], Origin]] = weakref.WeakKeyDictionary()
@@ -57,6 +63,23 @@ def origin_of(layer: Image) -> Origin:
     if known is None or known[0] != shape:
         known = _origins[layer] = shape, _read(layer, shape)
     return known[1]
+
+
+def reading_of(layer: Image, axes: str | None = None) -> CellImage:
+    """Return the image of a layer, with the pixel size of its file if the layer has none.
+
+    Sizes are then the same whichever reader opened the file. The layer itself stays as it is.
+
+    Parameters
+    ----------
+    axes : str or None, optional
+        Letters given by the user; None takes those of the file, else guesses them.
+    """
+    origin = origin_of(layer)
+    image = cell_image(layer, axes or origin.axes)
+    if not np.allclose(layer.scale, 1.0) or set(map(str, layer.units)) != {"pixel"}:
+        return image
+    return replace(image, scale=image.scale | origin.scale, units=image.units | origin.units)
 
 
 def channels_on(layer: Image, count: int) -> tuple[str, ...]:
@@ -87,7 +110,9 @@ def _read(layer: Image, shape: tuple[int, ...]) -> Origin:
     known = None if is_named or set(axes) - set(AXIS_LETTERS) else axes
     count = shape[axes.index("C")] if "C" in axes else 1
     names = channel_names(path, count, shown.index) if count > 1 else ()
-    return Origin(known, others, False, shown.name, stored.lacks, stored.colours, names)
+    is_measured = shown == choose_scenes(found, None, path.name)[0]
+    scale, _, units = stored.scales if is_measured else ({}, {}, {})
+    return Origin(known, others, False, shown.name, stored.lacks, stored.colours, names, scale, units)
 
 
 def _is_alike(scene: Scene, shape: Sequence[int]) -> bool:

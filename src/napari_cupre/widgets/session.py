@@ -31,7 +31,7 @@ from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.looking import is_seen
 from napari_cupre.widgets.measuring import MeasuringJob
 from napari_cupre.widgets.model_watch import ModelWatch
-from napari_cupre.widgets.origin import origin_of
+from napari_cupre.widgets.origin import reading_of
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.reading import claim_projects
@@ -170,7 +170,7 @@ class Session:
 
     def cell_image(self, layer: Image) -> CellImage:
         """Return the image of a layer, with the axes set by the user."""
-        return self.channels.on(layer, cell_image(layer, self._axes.get(layer) or origin_of(layer).axes))
+        return self.channels.on(layer, reading_of(layer, self._axes.get(layer)))
 
     def set_axes(self, layer: Image, axes: str) -> None:
         """Set the axes of a layer to the user's letters.
