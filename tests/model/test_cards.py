@@ -19,7 +19,7 @@ from napari_cupre.model.zoo import BUNDLED, bundled_path, user_path
 HEADER = (
     '{"name": "mine", "diameter": 24.0, "licence": "BSD", "training": {"parent": "v1", "cells": 46, '
     '"images": 3, "steps": 70, "seconds": 121, "parent_training": {"parent": "cupre"}}, '
-    '"metrics": {"held_out": [{"step": 70, "ap50": 0.81, "cells": 9}]}}'
+    '"metrics": {"held_out": [{"step": 70, "ap50": 0.81, "cells": 29}]}}'
 )
 
 
@@ -38,10 +38,10 @@ def test_a_card_says_where_a_model_comes_from(mine: Path) -> None:
     assert lines["learned from"] == "46 cells in 3 images"
     assert lines["started from"] == "v1 ← cupre"
     assert lines["trained"] == "70 steps in 2 min"
-    assert lines["figures"] == "AP50 0.81 on 9 held-out cells"
+    assert lines["figures"] == "AP50 0.81 on 29 held-out cells"
     text = '"cells": 1}]}}'
-    save_file({"a": np.zeros(4, np.float16)}, mine, {"napari_cupre": HEADER.replace('"cells": 9}]}}', text)})
-    assert dict(read_card(mine).lines())["figures"] == "AP50 0.81 on 1 held-out cell"
+    save_file({"a": np.zeros(4, np.float16)}, mine, {"napari_cupre": HEADER.replace('"cells": 29}]}}', text)})
+    assert dict(read_card(mine).lines())["figures"] == "none, since only 1 cell was held out"
     assert (card.run_size, card.fault, card.parent) == (1000, "", "v1")
 
 

@@ -78,7 +78,7 @@ def test_an_idle_machine_measures_and_the_dock_says_what_follows(
     enough = workbench.train.enough
     assert not enough.sentence.isVisibleTo(workbench.train)
     line = workbench.train.cross_check
-    assert "then a cross-check appears here" in line.text
+    assert "A cross-check on all your cells appears here" in line.text
     enough.button.click()
     qtbot.waitUntil(lambda: "too little has been measured" in enough.sentence.text(), timeout=WAIT)
     session.idling.tick()

@@ -45,7 +45,7 @@ def _gigabytes(text: str) -> float:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GB: give a number, 0 or more.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GB, such as 5 or 0.5")
     return amount
 
 

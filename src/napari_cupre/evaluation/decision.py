@@ -12,10 +12,11 @@ from scipy.special import ndtri, stdtrit
 
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.matching import THRESHOLDS, Match
+from napari_cupre.model.cards import FEWEST_JUDGED
 from napari_cupre.words import counted
 
-ENOUGH_CELLS = 20
-"""Minimum number of held-out cells for a decision; below it, one cell more or less is chance."""
+ENOUGH_CELLS = FEWEST_JUDGED
+"""Minimum number of held-out cells for a decision."""
 
 ENOUGH_IMAGES = 8
 """With at least this many held-out images, images are resampled; with fewer, single cells."""

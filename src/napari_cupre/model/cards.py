@@ -18,6 +18,9 @@ from napari_cupre.words import counted
 
 _HEADER = "napari_cupre"
 
+FEWEST_JUDGED = 20
+"""Minimum number of held-out cells for a figure; below it, one cell more or less is chance."""
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -201,7 +204,10 @@ def _figure_words(metrics: dict[str, Any]) -> str:
     held = metrics.get("held_out")
     if isinstance(held, list) and held and isinstance(held[-1], dict) and "ap50" in held[-1]:
         last = held[-1]
-        return f"AP50 {last['ap50']:.2f} on {counted(last.get('cells', '?'), 'held-out cell')}"
+        cells = last.get("cells", FEWEST_JUDGED)
+        if cells < FEWEST_JUDGED:
+            return f"none, since only {counted(cells, 'cell was', 'cells were')} held out"
+        return f"AP50 {last['ap50']:.2f} on {counted(cells, 'held-out cell')}"
     if isinstance(metrics.get("held_out_ap50"), float):
         return f"AP50 {metrics['held_out_ap50']:.2f} on held-out images"
     return ""

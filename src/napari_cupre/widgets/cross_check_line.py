@@ -7,10 +7,7 @@ from typing import Any
 from napari_cupre.evaluation.decision import Outcome
 from napari_cupre.widgets.controls import MessageLine, SessionWidget
 
-COMING = (
-    "While the computer is idle, models are trained on two thirds of your cells and checked on the rest: "
-    "then a cross-check appears here."
-)
+COMING = "A cross-check on all your cells appears here once the computer has been idle for a minute."
 
 
 class CrossCheckLine(MessageLine):
