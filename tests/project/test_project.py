@@ -351,6 +351,13 @@ def test_an_image_that_moved_is_found_by_its_content(folder: Path, tmp_path: Pat
         assert what_was_there([added]) == ["1 missing image found again."]
         twice = [added, project.add(tmp_path / "new" / "renamed.tif")]
         assert what_was_there(twice)[0] == "1 of 2 images was already in the project."
+        for name in ("one", "two"):
+            shutil.copy(tmp_path / "new" / "renamed.tif", tmp_path / "new" / f"{name}.tif")
+        copies = [project.add(tmp_path / "new" / f"{name}.tif") for name in ("one", "two")]
+        told = '"one.tif" has the pixels of "a": it is not added twice.'
+        assert what_was_there(copies[:1]) == [told]
+        assert what_was_there(copies)[0].startswith("2 of 2 images are copies of others")
+        assert what_was_there(copies)[1] == told
         assert project.pixels(project.image("a")).plane_shape == SHAPE
 
 

@@ -33,12 +33,13 @@ MOST_LOADED = 4
 class Added:
     """An image that was added or already existed; in the latter case `notice` is a sentence, else "".
 
-    `was_missing` says that its file could not be found before.
+    `was_missing` says that its file could not be found before; `is_copy`, that it is known as another file.
     """
 
     image: ProjectImage
     notice: str = ""
     was_missing: bool = False
+    is_copy: bool = False
 
 
 class Project:
@@ -193,10 +194,8 @@ class Project:
         ------
         InputError : the file cannot be read, or has no such plane or field.
         """
-        draft = self.draft(
-            path, axes=axes, series=series, channels=channels, plane=dict(plane or {}), field=field
-        )
-        return self.enter(draft)
+        values = {"axes": axes, "series": series, "channels": channels, "plane": dict(plane or {})}
+        return self.enter(self.draft(path, field=field, **values))
 
     def draft(self, path: str | Path, **values: Any) -> ProjectImage:
         """Make an entry for an image file that is not in the project yet; reads the file, in any thread.
@@ -225,9 +224,9 @@ class Project:
                     known.path = relative_to(path, self.folder)
                     said = f'"{known.stem}" was missing, and is found again in "{path.parent}".'
                     return Added(known, said, was_missing=True)
-                same = home == path
-                what = "is already in the project" if same else f'has the pixels of "{known.stem}"'
-                return Added(known, f'"{path.name}" {what}: it is not added twice.')
+                is_copy = home != path
+                what = f'has the pixels of "{known.stem}"' if is_copy else "is already in the project"
+                return Added(known, f'"{path.name}" {what}: it is not added twice.', is_copy=is_copy)
         image = replace(draft, stem=new_stem(file_name_of(path, draft), self._taken_stems()))
         self.images.append(image)
         return Added(image)

@@ -194,12 +194,13 @@ def fields_of(project: Project, path: str | Path, side: int, most: int = 24) -> 
 
 
 def what_was_there(added: Sequence[Added]) -> list[str]:
-    """Return messages about images that were already in the project."""
+    """Return messages about images that were already in the project, or are copies of others."""
+    copies = [each.notice for each in added if each.is_copy]
     again = sum(each.was_missing for each in added)
-    known = sum(bool(each.notice) for each in added) - again
-    were = "was" if known == 1 else "were"
-    said = (
-        (known, f"{known} of {counted(len(added), 'image')} {were} already in the project."),
-        (again, f"{counted(again, 'missing image')} found again."),
-    )
-    return [sentence for count, sentence in said if count]
+    known = sum(bool(each.notice) for each in added) - again - len(copies)
+    were, of_all = "was" if known == 1 else "were", counted(len(added), "image")
+    said = [f"{known} of {of_all} {were} already in the project."] * (known > 0)
+    said += [f"{counted(again, 'missing image')} found again."] * (again > 0)
+    if len(copies) > 1:
+        said += [f"{len(copies)} of {of_all} are copies of others, to the last pixel. An example:"]
+    return said + copies[:1]
