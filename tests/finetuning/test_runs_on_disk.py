@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from few_shot_fields import discs, settings, shot
 
-from napari_cupre.errors import CupreError, InputError
+from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.events import Notice, Preview, StepDone
 from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.io.shot_store import ShotWriter, digests, load_shots, save_shots
@@ -87,6 +88,31 @@ def test_two_runs_in_one_process_do_not_share_a_folder(start: Model, tmp_path: P
         next(FinetuneRun(start, [shot(0)], settings(), out).events())
     first.close()
     assert not is_training(run_path(out))
+
+
+def test_a_disk_without_room_for_the_model_is_told_before_the_first_step(
+    start: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    run = FinetuneRun(start, [shot(0)], settings(), tmp_path / "m.safetensors")
+    with pytest.raises(EnvironmentFault, match="has 0 MB left.*free some space"):
+        list(run.events())
+    assert run.step == 0
+    assert not run_path(tmp_path / "m.safetensors").joinpath(SETTINGS).exists(), "there is nothing to resume"
+
+
+def test_a_disk_that_is_full_in_the_end_costs_what_resume_needs_and_not_the_model(
+    start: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise EnvironmentFault("The disk is full.")
+
+    monkeypatch.setattr("napari_cupre.finetuning.finetune_folder.write_state", full)
+    run = FinetuneRun(start, [shot(0)], settings(steps=1), tmp_path / "m.safetensors")
+    assert "The disk is full. The model is there, but its training cannot be resumed." in notices(
+        list(run.events())
+    )
+    assert (tmp_path / "m.safetensors").is_file()
 
 
 def test_a_lock_file_left_on_disk_holds_nobody(start: Model, tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ def test_a_project_shows_the_image_that_was_worked_on_last(
         lambda: session.queue.state(session.queue.items()[2]) == "1 cell, 1 checked", timeout=WAIT
     )
     assert session.queue.state(session.queue.items()[0]) == "never seen"
+    session.keeper.project.image("well_1").seen = True
+    assert session.queue.state(session.queue.items()[0]) == "no cells yet"
 
 
 def test_a_project_opened_again_shows_the_image_that_was_looked_at_last(

@@ -317,6 +317,17 @@ def test_the_curve_is_seen_in_a_low_window_while_the_training_runs(workbench: An
     qtbot.waitUntil(lambda: bottom_of(train.curve, train) <= train.viewport().height(), timeout=5_000)
 
 
+def test_steps_that_a_resumed_run_does_again_are_shown_once() -> None:
+    curve = Curve()
+    for step in (1, 2, 3):
+        curve.add_step(step, float(step))
+        curve.add_validation(step, float(step))
+    curve.add_step(2, 5.0)
+    assert (curve.steps, curve.training, curve.validation_steps) == ([1, 2], [1.0, 5.0], [1])
+    assert len(curve.smooth) == 2
+    assert curve.validation == [1.0]
+
+
 def bottom_of(part: Any, dock: Any) -> int:
     return part.mapTo(dock.viewport(), part.rect().bottomLeft()).y()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,21 @@ from typing import Any
 import torch
 
 from napari_cupre.data.shot import Shot
-from napari_cupre.errors import InputError, system_reason, writing
+from napari_cupre.errors import EnvironmentFault, InputError, system_reason, writing
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.io.shot_store import digests, load_shots, save_shots, shot_digest
 from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model, read_model, save_model, write_bytes
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.runs import REQUEST, SETTINGS, SHOTS, STATE, run_path
-from napari_cupre.model.training_state import fitting, moments_of, read_state, restore_moments, write_state
+from napari_cupre.model.training_state import (
+    Groups,
+    fitting,
+    moments_of,
+    read_state,
+    restore_moments,
+    write_state,
+)
 from napari_cupre.words import some_of
 
 SAVED = {"step", "elapsed", "batch", "crop", "history", "best"}
@@ -35,6 +43,16 @@ class RunFolder:
         self.path = run_path(self.out)
         self.state_path = self.path / STATE
         self.settings_path = self.path / SETTINGS
+
+    def check_room(self, network: CellRCNN) -> None:
+        """Raise `EnvironmentFault` if the disk has no room for the model that is to come."""
+        there = next(each for each in self.path.absolute().parents if each.exists())
+        free, wanted = shutil.disk_usage(there).free, sum(2 * each.numel() for each in network.parameters())
+        if free < wanted:
+            raise EnvironmentFault(
+                f'The disk of "{there}" has {free // 10**6} MB left, and the model needs '
+                f"{-(-wanted // 10**6)} MB: free some space or choose another folder."
+            )
 
     def create(self, shots: list[Shot], settings: FinetuneSettings, start: str | None = None) -> None:
         """Write the training set, the settings and the name of the start, before the first step.
@@ -83,20 +101,30 @@ class RunFolder:
         average: WeightAverage,
         optimiser: torch.optim.Optimizer,
         best: dict[str, torch.Tensor] | None,
-    ) -> None:
-        """Write everything that `read_state` needs."""
+    ) -> str:
+        """Write everything that `read_state` needs; if that is impossible, return why, else ""."""
         groups = {
             "network": network.state_dict(),
             "average": average.network.state_dict(),
             "optimiser": moments_of(optimiser),
             "best": _halved(best or {}),
         }
-        write_state(self.state_path, groups, {"counters": counters})
+        return self._write(groups, counters)
 
-    def write_end(self, counters: dict[str, Any], average: WeightAverage) -> None:
-        """Write what a finished training needs to continue; its best weights are the model `out`."""
-        groups = {"average": _halved(average.network.state_dict())}
-        write_state(self.state_path, groups, {"counters": counters})
+    def write_end(self, counters: dict[str, Any], average: WeightAverage) -> str:
+        """Write what a finished training needs to continue; its best weights are the model `out`.
+
+        Returns why that is impossible, or "".
+        """
+        return self._write({"average": _halved(average.network.state_dict())}, counters)
+
+    def _write(self, groups: Groups, counters: dict[str, Any]) -> str:
+        """Write a state. A full disk costs no more than that: the model, which is smaller, may still fit."""
+        try:
+            write_state(self.state_path, groups, {"counters": counters})
+        except EnvironmentFault as error:
+            return str(error)
+        return ""
 
     def read_state(
         self, network: CellRCNN, average: WeightAverage, optimiser: torch.optim.Optimizer

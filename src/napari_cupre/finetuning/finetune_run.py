@@ -199,10 +199,12 @@ class FinetuneRun:
     def _prepare(self) -> Iterator[Event]:
         """Prepare everything; a stop ends this early, between two parts that take seconds each."""
         settings = self.settings
-        if self.folder is not None and self._is_resumed:
-            self.folder.write_settings(settings)
-        elif self.folder is not None:
-            self.folder.create(self.shots, settings, self.start_name)
+        if self.folder is not None:
+            self.folder.check_room(self.start.network)
+            if self._is_resumed:
+                self.folder.write_settings(settings)
+            else:
+                self.folder.create(self.shots, settings, self.start_name)
         self.device = choose_device(settings.device)
         # Processors save a fifth of the time in bfloat16, but accuracy may suffer (docs/performance.md).
         self.dtype = None if self.device.type == "cpu" else training_dtype(self.device)
@@ -249,9 +251,9 @@ class FinetuneRun:
                 yield self._judge_now("average")
                 judged, judged_at, cost = self._fraction(), self.clock(), self._judging
             if self.folder is not None and self.clock() - last_saved > SAVE_EVERY:
-                self._save_state()
+                if not self._save_state():
+                    yield Saved(str(self.folder.state_path), "run", self.step)
                 last_saved = self.clock()
-                yield Saved(str(self.folder.state_path), "run", self.step)
 
     def _fraction(self) -> float:
         """Return the used share of the budget."""
@@ -344,8 +346,7 @@ class FinetuneRun:
         yield from preview(self.average.network, image, scale, self.dtype, self.step)
 
     def _finish(self) -> Iterator[Event]:
-        if self.folder is not None:
-            self._save_state()
+        if self.folder is not None and not self._save_state():
             yield Saved(str(self.folder.state_path), "run", self.step)
         if self.judge and self.step and self.history and self.history[-1]["step"] != self.step:
             yield self._judge_now("average")
@@ -353,10 +354,9 @@ class FinetuneRun:
         self.result = self._as_model(tensors, at)
         if self.folder is not None:
             yield Saved(str(self.folder.publish(self.result)), "final", at)
-            if self._stop.is_set():
-                self._save_state()
-            else:
-                self.folder.write_end(self._counters(), self.average)
+            at_end = (self._counters(), self.average)
+            if fault := self._save_state() if self._stop.is_set() else self.folder.write_end(*at_end):
+                yield Notice(f"{fault} The model is there, but its training cannot be resumed.")
         best = at if self._best else None
         said = decision(self.history, best, self.scratch) if self.step else None
         yield Finished(
@@ -408,11 +408,11 @@ class FinetuneRun:
         model.network.eval()
         return model
 
-    def _save_state(self) -> None:
-        if self.folder is not None:
-            best = self._best[1] if self._best else None
-            counters = self._counters()
-            self.folder.write_state(counters, self.network, self.average, self.optimiser, best)
+    def _save_state(self) -> str:
+        if self.folder is None:
+            return ""
+        best = self._best[1] if self._best else None
+        return self.folder.write_state(self._counters(), self.network, self.average, self.optimiser, best)
 
     def _counters(self) -> dict[str, Any]:
         best = self._best

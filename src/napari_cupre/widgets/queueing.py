@@ -122,8 +122,8 @@ class ImageQueue(SessionPart):
         if cells is not None:
             total, checked = len(cells.cells), sum(row.state.teaches for _, row in cells.cells)
         elif (entry := self._states.get(item.stem or "")) is not None:
-            if not entry.cells:
-                return entry.state
+            if not (entry.cells or entry.image.seen):
+                return "never seen"
             total, checked = entry.cells, entry.checked
         else:
             return "" if item.stem is None else "never seen"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -155,13 +156,20 @@ class Curve:
     validation: list[float] = field(default_factory=list)
 
     def add_step(self, step: int, loss: float) -> None:
-        """Add the loss of one step to the smoothed line."""
+        """Add the loss of one step to the smoothed line; a run that goes back takes its later steps back."""
+        self._go_back_to(step)
         last = self.smooth[-1] if self.smooth else loss
         # the first steps weigh more, so that the line does not start with a long slope
         weight = min(SMOOTHING, len(self.smooth) / (len(self.smooth) + 1))
         self.steps.append(step)
         self.training.append(loss)
         self.smooth.append(weight * last + (1 - weight) * loss)
+
+    def _go_back_to(self, step: int) -> None:
+        """Forget this step and all later ones, which a resumed run does again if it was not saved in time."""
+        kept, judged = bisect_left(self.steps, step), bisect_left(self.validation_steps, step)
+        del self.steps[kept:], self.training[kept:], self.smooth[kept:]
+        del self.validation_steps[judged:], self.validation[judged:]
 
     def add_validation(self, step: int, loss: float) -> None:
         """Add a loss on held-out cells."""
