@@ -277,8 +277,8 @@ def test_the_queue_tells_states_without_reading_pixels(project: Project, tmp_pat
 
 
 def test_every_image_of_a_file_is_queued_and_label_files_are_not(project: Project, tmp_path: Path) -> None:
-    folder = tmp_path / "set"
-    folder.mkdir()
+    folder = tmp_path / "plate [1]" / "set"
+    folder.mkdir(parents=True)
     with tifffile.TiffWriter(folder / "a.ome.tif", ome=True) as writer:
         for number, name in enumerate(("one", "two")):
             pixels = np.full((10 + number, 12), number, np.uint8)
@@ -292,6 +292,7 @@ def test_every_image_of_a_file_is_queued_and_label_files_are_not(project: Projec
         ("b", (10, 10)),
     ]
     (notice,) = drafts_of(project, folder)[1]
+    assert len(drafts_of(project, folder.parent)[0]) == len(drafts_of(project, folder)[0]), "its subfolders"
     assert "1 file is named like labels" in notice
 
 

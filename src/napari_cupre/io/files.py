@@ -350,7 +350,7 @@ def _no_image_in(folder: Path) -> InputError:
     """Return the error for a folder without images; it mentions subfolders that have some."""
     hint = "choose one with PNG, JPEG, TIFF or OME-Zarr images"
     if next(walk(folder), None) is not None:
-        hint = f'choose one of its subfolders, or give "{folder / "**" / "*"}" for all of them'
+        hint = f'choose one of its subfolders, or give "{Path(glob.escape(str(folder)), "**", "*")}" for all'
     return InputError(f'The folder "{folder}" contains no image: {hint}.')
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.files import natural_key, split_scene
+from napari_cupre.io.files import is_image_file, is_zarr, natural_key, split_scene, walk
 from napari_cupre.project.cells import State
 from napari_cupre.project.disk import current
 from napari_cupre.project.document import ProjectImage
@@ -119,7 +120,8 @@ def drafts_of(
     Parameters
     ----------
     paths : str, Path or iterable of str or Path
-        Files, folders and globs; each image of a file is an entry, and label files are ignored.
+        Files, folders and globs; each image of a file is an entry, and label files are ignored. A folder
+        without images of its own stands for its subfolders.
 
     Returns
     -------
@@ -135,12 +137,21 @@ def drafts_of(
     """
     from napari_cupre.io.inputs import CHOOSE, find_inputs
 
-    inputs = find_inputs(paths)
+    given = [paths] if isinstance(paths, str | Path) else paths
+    inputs = find_inputs([_or_subfolders(Path(path)) for path in given])
     makers: list[Callable[[], ProjectImage]] = []
     for path in inputs.paths:
         file, scene = split_scene(path)
         makers.append(partial(project.draft, file, series=scene or None))
     return makers, [notice for notice in inputs.notices if not notice.endswith(CHOOSE)]
+
+
+def _or_subfolders(path: Path) -> Path:
+    """Return a glob of all images below a folder if only its subfolders have some, else the path itself."""
+    folder = path.expanduser()
+    if not folder.is_dir() or is_zarr(folder) or any(map(is_image_file, folder.iterdir())):
+        return path
+    return Path(glob.escape(str(folder)), "**", "*") if next(walk(folder), None) is not None else path
 
 
 def add_planes(project: Project, path: str | Path, axes: str = "") -> list[Added]:
