@@ -376,11 +376,12 @@ def test_the_same_image_twice_is_noticed_and_stems_never_collide(folder: Path, t
         shutil.copy(tmp_path / "images" / "a.tif", tmp_path / "copy.tif")
         assert 'pixels of "a"' in project.add(tmp_path / "copy.tif").notice
         other = project.add(picture(tmp_path / "b" / "A.tif", seed=3))
-        assert other.image.stem == "A_2"
+        assert other.image.stem == "b_A"
         assert not other.notice
         project.remove("a")
         # a new image under a removed one's name does not take its cells over
-        assert project.add(picture(tmp_path / "c" / "a.tif", seed=4)).image.stem == "a_3"
+        assert project.add(picture(tmp_path / "c" / "a.tif", seed=4)).image.stem == "c_a"
+        assert project.add(picture(tmp_path / "c" / "a.png", seed=5)).image.stem == "a_2"
 
 
 def test_an_image_of_another_size_than_its_cells_is_refused(folder: Path, tmp_path: Path) -> None:

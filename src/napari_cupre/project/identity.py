@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import image_stem, is_image_file
@@ -127,23 +127,42 @@ def _is(path: Path, content: str) -> bool:
         return False
 
 
-def new_stem(name: str, taken: Iterable[str]) -> str:
+def new_stem(name: str, taken: Iterable[str], path: str = "", others: Iterable[str] = ()) -> str:
     """Return a file stem for an image's data that is valid on every system.
 
-    It differs from taken stems even on a disk that ignores case.
+    It differs from taken stems even on a disk that ignores case. The folder in `path` tells it from `others`,
+    the files of other images, if its name is taken by one in another folder; else a number does.
 
     Examples
     --------
     >>> new_stem("well A:1", ["other"]), new_stem("a.tif", ["A"])
     ('well A_1', 'a_2')
+    >>> new_stem("a.tif", ["a"], "../B03/a.tif", ["../B02/a.tif"])
+    'B03_a'
     """
-    stem = unicodedata.normalize("NFC", image_stem(Path(name.replace("/", "_").replace("\\", "_"))))
-    stem = re.sub(r'[<>:"|?*\x00-\x1f]', "_", stem).strip(" .")[:_LONGEST_STEM].rstrip(" .") or "image"
-    if stem.partition(".")[0].lower() in _RESERVED:
-        stem = f"_{stem}"
     used = {each.casefold() for each in taken}
+    stem = _valid(name)
+    if stem.casefold() in used and (folder := _folder_apart(path, others)):
+        stem = _valid(f"{folder}_{name}")
     candidate, number = stem, 1
     while candidate.casefold() in used:
         number += 1
         candidate = f"{stem}_{number}"
     return candidate
+
+
+def _folder_apart(path: str, others: Iterable[str]) -> str:
+    """Return the name of a file's folder, or "" if another of these files lies there under its name."""
+    here = PurePosixPath(path)
+    known = (other for other in map(PurePosixPath, others) if other != here)
+    is_double = any(other.parent == here.parent and other.stem == here.stem for other in known)
+    return "" if is_double else here.parent.name
+
+
+def _valid(name: str) -> str:
+    """Return a stem that every system can use as a file name."""
+    stem = unicodedata.normalize("NFC", image_stem(Path(name.replace("/", "_").replace("\\", "_"))))
+    stem = re.sub(r'[<>:"|?*\x00-\x1f]', "_", stem).strip(" .")[:_LONGEST_STEM].rstrip(" .") or "image"
+    if stem.partition(".")[0].lower() in _RESERVED:
+        stem = f"_{stem}"
+    return stem

@@ -224,10 +224,11 @@ class Project:
                     known.path = relative_to(path, self.folder)
                     said = f'"{known.stem}" was missing, and is found again in "{path.parent}".'
                     return Added(known, said, was_missing=True)
-                is_copy = home != path
-                what = f'has the pixels of "{known.stem}"' if is_copy else "is already in the project"
-                return Added(known, f'"{path.name}" {what}: it is not added twice.', is_copy=is_copy)
-        image = replace(draft, stem=new_stem(file_name_of(path, draft), self._taken_stems()))
+                what = f'has the pixels of "{known.stem}"' if home != path else "is already in the project"
+                return Added(known, f'"{path.name}" {what}: it is not added twice.', is_copy=home != path)
+        others = (each.path for each in self.images)
+        stem = new_stem(file_name_of(path, draft), self._taken_stems(), draft.path, others)
+        image = replace(draft, stem=stem)
         self.images.append(image)
         return Added(image)
 
