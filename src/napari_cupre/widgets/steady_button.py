@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 
 class SteadyButton(QPushButton):
-    """A button that takes a double click as one press and keeps the focus while disabled.
+    """A button that takes clicks in a row as one press and keeps the focus while disabled.
 
     Parameters
     ----------
@@ -40,8 +40,9 @@ class SteadyButton(QPushButton):
             self._heir = None
 
     def mousePressEvent(self, event: Any) -> None:
-        """Ignore the second press of a double click."""
+        """Ignore the second press of a double click, and a third that follows as fast."""
         if self._clicks.isValid() and self._clicks.elapsed() < QApplication.doubleClickInterval():
+            self._clicks.start()
             event.accept()
             return
         super().mousePressEvent(event)
@@ -54,4 +55,5 @@ class SteadyButton(QPushButton):
 
     def mouseDoubleClickEvent(self, event: Any) -> None:
         """Ignore double clicks: the first click counted."""
+        self._clicks.start()
         event.accept()
