@@ -21,6 +21,7 @@ from napari_cupre.project.rounds import add_round, next_model
 from napari_cupre.service.slides import hold_slide
 from napari_cupre.widgets.model_gathering import ListedModel
 from napari_cupre.widgets.models_widget import MODEL_ROLE, ModelsWidget
+from napari_cupre.widgets.predict_widget import PredictWidget
 
 WAIT = 60_000
 
@@ -151,11 +152,16 @@ def test_a_model_is_used_renamed_and_deleted(widget: ModelsWidget, own_models: P
     widget.delete.click()
     widget.question.press("Keep")
     assert (own_models / "plates.safetensors").is_file()
+    predict = PredictWidget(widget.session.viewer)
+    qtbot.addWidget(predict)
+    qtbot.waitUntil(lambda: predict.model.value == "plates", timeout=WAIT)
     widget.delete.click()
     widget.question.press("Delete")
     listed(widget, qtbot)
     assert not (own_models / "plates.safetensors").exists()
     assert widget.session.model != "plates"
+    qtbot.waitUntil(lambda: predict.model.value == widget.session.model, timeout=WAIT)
+    assert not predict.model.question.text, "whoever deletes a model needs not be told to put its file back"
 
 
 def test_a_shipped_model_and_one_of_another_project_stay(widget: ModelsWidget, qtbot: Any) -> None:

@@ -27,10 +27,16 @@ class KnownModels(SessionPart):
     """Asks the disk in a thread, and waits for the answer only briefly.
 
     Until a late answer arrives, the last one counts.
+
+    Attributes
+    ----------
+    deleted : set of str
+        Models that were deleted in this window, by name or path: whoever did that needs no news of it.
     """
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self.deleted: set[str] = set()
         self._answers: dict[Hashable, Any] = {}
         self._asked: dict[Hashable, _Question] = {}
         self._bell = _Bell()

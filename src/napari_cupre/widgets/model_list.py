@@ -115,7 +115,7 @@ class ModelChooser(QWidget):
         self.combo.setCurrentIndex(max(0, position))
         self.combo.blockSignals(False)
         self._show_deletable()  # a message stays until the user has read it or chosen another model
-        if chosen and position < 0:
+        if chosen and position < 0 and chosen not in self._known.deleted:
             self.say(gone_words(chosen, self.combo.currentText()))
 
     def _found_again(self, chosen: str) -> int:

@@ -261,6 +261,7 @@ class ModelsWidget(SessionWidget):
         self._deleted(model)
 
     def _deleted(self, model: ListedModel) -> None:
+        self.session.known.deleted.add(model.value)
         self.done.show_good(f"“{model.title}” is deleted.")
         if self.session.model == model.value:
             self.session.model = self.session.rounds.start() or BUNDLED
