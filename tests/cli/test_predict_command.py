@@ -97,6 +97,9 @@ def test_axes_and_stacks(predict: Command, images: Path, tmp_path: Path) -> None
     assert tifffile.imread(tmp_path / "results" / "stack.tif").shape == (5, 40, 40)
     assert predict("--axes", "CYX", "--channels", "0,2", given=tmp_path / "stack.tif").code == 0
     assert tifffile.imread(tmp_path / "results" / "stack.tif").shape == (40, 40)
+    ran = predict("--axes", "QQ")
+    assert ran.code == 2
+    assert ran.err.count("cannot be used") == 1, "not once for each file"
 
 
 def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from napari_cupre.data.axes import parse_axes
 from napari_cupre.errors import CupreError, InputError, system_reason
 
 EXIT_DONE = 0
@@ -107,7 +108,8 @@ def add_finding_options(parser: argparse.ArgumentParser, diameter: str) -> None:
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for files whose axes or images must be named."""
-    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, if the file is wrong")
+    wrong = "one letter per dimension, if the file is wrong"
+    parser.add_argument("--axes", type=axis_letters, metavar="TZYXC", help=wrong)
     add_series(parser)
 
 
@@ -180,6 +182,14 @@ def positive_count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
+
+
+def axis_letters(text: str) -> str:
+    """Check the value of an option that names axes, before every file of a folder is refused."""
+    try:
+        return parse_axes(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
 
 
 def channel_list(text: str) -> tuple[int, ...]:
