@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,11 +40,30 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_images_of_a_project_are_predicted(project: Path, tmp_path: Path) -> None:
-    assert [Path(path).name for path in with_projects([str(project), "x.png"])] == ["a.tif", "b.tif", "x.png"]
+    paths = with_projects([str(project), "x.png"], unexpected)
+    assert [Path(path).name for path in paths] == ["a.tif", "b.tif", "x.png"]
     with Project.create(tmp_path / "none"):
         pass
     with pytest.raises(InputError, match="contains no image"):
-        with_projects([str(tmp_path / "none.cupre")])
+        with_projects([str(tmp_path / "none.cupre")], unexpected)
+
+
+def unexpected(path: str, reason: str) -> None:
+    raise AssertionError(reason)
+
+
+def test_an_image_that_is_missing_does_not_keep_the_others_of_its_project(
+    command: Callable[..., Any], project: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.tif").unlink()
+    ran = command("predict", tiny_model, project, "--out", tmp_path / "results")
+    assert ran.code == 2
+    assert "1 of 2 images failed" in ran.out
+    assert 'a.tif" is missing' in ran.err, "at once"
+    assert 'a.tif" is missing' in ran.out, "and in the end"
+    assert (tmp_path / "results" / "b.tif").is_file()
+    (tmp_path / "b.tif").unlink()
+    assert "is missing" in command("predict", tiny_model, project, "--out", tmp_path / "more").err
 
 
 def test_the_channels_of_a_project_are_those_of_the_command(
@@ -102,7 +122,7 @@ def test_of_a_file_of_several_images_those_of_the_project_are_predicted(tmp_path
         project.save()
         folder = str(project.folder)
     scenes = [tmp_path / "a.ome.tif" / name for name in ("three", "one")]
-    assert with_projects([folder]) == list(map(str, scenes))
+    assert with_projects([folder], unexpected) == list(map(str, scenes))
     assert split_labelled(scenes, folder) == (scenes[1:], scenes[:1])
 
 

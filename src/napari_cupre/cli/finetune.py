@@ -287,6 +287,7 @@ def _add_unlabelled(args: argparse.Namespace, collected: Collected, choose: Choo
         collected.left_out.append(said)
 
     annotated = {shot.name for shot in collected.shots}
-    paths, channels = with_projects(args.unlabelled), channels_of([args.labels, *args.unlabelled])
+    paths = with_projects(args.unlabelled, lambda _, said: refused(said))
+    channels = channels_of([args.labels, *args.unlabelled])
     chosen = choose if channels is None else lambda image: replace(image, channels=channels)
     collected.shots += unannotated(paths, args.seed, annotated, refused, chosen)

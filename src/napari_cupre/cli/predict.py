@@ -101,9 +101,10 @@ def _run(args: argparse.Namespace) -> int:
     from napari_cupre.io.inputs import find_inputs
     from napari_cupre.prediction.file_runs import predict_files
 
-    inputs = find_inputs(with_projects(args.images), args.series)
+    missing: list[tuple[str, str]] = []
+    inputs = find_inputs(with_projects(args.images, lambda *each: missing.append(each)), args.series)
     paths = inputs.paths
-    for notice in inputs.notices:
+    for notice in [*inputs.notices, *(reason for _, reason in missing)]:
         print(notice, file=sys.stderr)
     job = replace(_job(args), channels=channels_of(args.images, args.channels))
     events = predict_files(job, paths, workers=args.workers, scheduler=args.scheduler)
@@ -113,11 +114,12 @@ def _run(args: argparse.Namespace) -> int:
         events.close()
         print(STOPPED, file=sys.stderr)
         return EXIT_INTERRUPTED
-    result = last.result if isinstance(last, Finished) else {}
+    result = dict(last.result) if isinstance(last, Finished) else {}
+    result["failed"] = [*result["failed"], *missing]
     failed = [f"  {reason}" for _, reason in result["failed"]]
     lines = [f"The results are in {args.out}."] if result["done"] or result["skipped"] else []
     partial = [f"  {path}" for path in result["partial"]]
-    files = counted(len(paths), "image")
+    files = counted(len(paths) + len(missing), "image")
     lines += [f"{len(partial)} of {files} only in part:", *partial] if partial else []
     lines += [f"{len(failed)} of {files} failed:", *failed] if failed else []
     report(args, "\n".join(lines), {"out": args.out, **result})

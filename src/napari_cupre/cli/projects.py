@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,23 +17,39 @@ if TYPE_CHECKING:
     from napari_cupre.project.project import Project
 
 
-def with_projects(given: Iterable[str]) -> list[str]:
+def with_projects(given: Iterable[str], refused: Callable[[str, str], object]) -> list[str]:
     """Replace projects by their image files in a list of folders, globs and files.
+
+    Parameters
+    ----------
+    given : iterable of str
+        Projects, folders, globs and files.
+    refused : callable
+        Is told the path of each image of a project that cannot be found, and why, unless none can.
 
     Raises
     ------
     InputError
-        If a project has no image, or an image cannot be found.
+        If a project has no image, or no image can be found.
     """
     from napari_cupre.project.place import is_project
 
     paths: dict[str, None] = {}
+    missing: dict[str, InputError] = {}
     for path in given:
         if not is_project(path):
             paths[path] = None
             continue
         project = project_with_images(path)
-        paths.update(dict.fromkeys(str(_path_of(project, image)) for image in project.images))
+        for image in project.images:
+            try:
+                paths[str(_path_of(project, image))] = None
+            except InputError as error:
+                missing[image.path] = error
+    if missing and not paths:
+        raise next(iter(missing.values()))
+    for path, error in missing.items():
+        refused(path, str(error))
     return list(paths)
 
 

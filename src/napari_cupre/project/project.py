@@ -262,7 +262,7 @@ class Project:
         homes = dict.fromkeys(resolved(each.path, self.folder).parent for each in self.images)
         found = find_moved(image.path, image.content, [*folders, self.folder.parent, self.folder, *homes])
         if found is None:
-            raise InputError(f'The image "{path}" is missing: put it back, or add its new folder with +.')
+            raise InputError(f'The image "{path}" is missing: put it back, or add its folder by + in napari.')
         image.path = relative_to(found, self.folder)
         self.notices.append(f'"{found.name}" was moved, and found in "{found.parent}".')
         return found
