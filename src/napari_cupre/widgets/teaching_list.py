@@ -14,7 +14,7 @@ from napari_cupre.io.files import natural_key
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.snapshot import teaching_images
 
-LISTED_ROWS, ROW_HEIGHT = 4, 22
+LISTED_ROWS = 4
 LAYER_ROLE = int(Qt.ItemDataRole.UserRole)
 CHECKED = Qt.CheckState.Checked
 LEFT_OUT = "Train left out"  # among the choices of the session, which a reopened dock knows
@@ -45,11 +45,11 @@ class TeachingList(QListWidget):
         found += [(x.image.stem, x.image.stem) for x in self._session.queue.taught_elsewhere()]
         for name, value in sorted(found, key=lambda row: natural_key(Path(row[0]))):
             self._list(name, value)
-        self.setFixedHeight(min(max(1, self.count()), LISTED_ROWS) * ROW_HEIGHT + 8)
         if not self.count():
             item = QListWidgetItem("no annotated image yet")
             item.setFlags(Qt.ItemFlag.ItemIsEnabled)  # a disabled row would be too pale to read
             self.addItem(item)
+        self.setFixedHeight(min(self.count(), LISTED_ROWS) * self.sizeHintForRow(0) + 8)
         self.blockSignals(False)
 
     def listed(self) -> list[Image | str]:
