@@ -95,7 +95,7 @@ def test_a_disk_without_room_for_the_model_is_told_before_the_first_step(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     run = FinetuneRun(start, [shot(0)], settings(), tmp_path / "m.safetensors")
-    with pytest.raises(EnvironmentFault, match="has 0 MB left.*free some space"):
+    with pytest.raises(EnvironmentFault, match=r"has 0 MB left.*free some space"):
         list(run.events())
     assert run.step == 0
     assert not run_path(tmp_path / "m.safetensors").joinpath(SETTINGS).exists(), "there is nothing to resume"

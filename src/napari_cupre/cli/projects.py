@@ -48,8 +48,8 @@ def with_projects(given: Iterable[str], refused: Callable[[str, str], object]) -
                 missing[image.path] = error
     if missing and not paths:
         raise next(iter(missing.values()))
-    for path, error in missing.items():
-        refused(path, str(error))
+    for path, reason in missing.items():
+        refused(path, str(reason))
     return list(paths)
 
 
