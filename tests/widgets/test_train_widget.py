@@ -66,8 +66,9 @@ class Training:
         (run / REQUEST).write_text(json.dumps({"start": request.start}))
         yield StateChanged(RunState.RUNNING, "Training")
         yield Notice("Training on 5 cells.")
+        done = STEPS if request.resume else 0
         for step in range(1, STEPS + 1):
-            yield StepDone(step, step / STEPS, float(STEPS - step), {"total": 3.0 / step})
+            yield StepDone(done + step, step / STEPS, float(STEPS - step), {"total": 3.0 / step})
         yield Validated(STEPS, 0.5, 0.3, 0.7, 4, True)
         while self.waits_for_stop and not self.engine.stopped.wait(0.1):
             # A training goes on talking; a view is asked for between two of its events.
