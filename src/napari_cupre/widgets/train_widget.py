@@ -9,7 +9,9 @@ from typing import Any
 
 from napari.layers import Image
 from napari.viewer import Viewer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QApplication,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
@@ -74,7 +76,6 @@ class TrainWidget(JobDock):
         self.curve = CurveView(self)
         self.curve.hide()
         self.preview = PreviewLayer(self.session)
-        # a separate turn of the event loop, so that a stroke right after Train waits for one layer only
         self._preparing = single_timer(self._prepare_preview, PREPARE_MS, parent=self)
         remember(self, minutes=self.minutes, device=self.device, others=self.others, live=self.live)
         remember(self, start=self.start_from)
@@ -255,8 +256,13 @@ class TrainWidget(JobDock):
         self._preparing.start()
 
     def _prepare_preview(self) -> None:
-        if self.job.status.is_active:
+        """Make the layer of the preview, between two strokes and once no thread of ours computes any more."""
+        if not (self.job.status.is_active and self.preview.is_on):
+            return
+        if self.job.is_in_engine and QApplication.mouseButtons() == Qt.MouseButton.NoButton:
             self.preview.prepare()
+        else:
+            self._preparing.start()
 
     def _switch_preview(self, on: bool) -> None:
         self.preview.is_on = on
@@ -368,6 +374,7 @@ class TrainWidget(JobDock):
             self._show_curve()
             self.preview.ask()
         elif isinstance(event, StateChanged) and event.state is RunState.RUNNING:
+            self.preview.ask()  # with the first step, so that the first preview need not wait for the next
             if self.job.plan is not None and not self.job.plan.resume:
                 self.session.rounds.settle(self.job.plan.settled)
         elif isinstance(event, Saved) and event.kind == "final":
