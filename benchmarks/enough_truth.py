@@ -3,6 +3,7 @@
     python benchmarks/enough_truth.py --kinds fluorescence histology --seeds 0 1 2 \
         --out benchmarks/results/enough.csv
     python benchmarks/enough_truth.py --check --steps 30 --kinds ... --out benchmarks/results/check.csv
+    python benchmarks/enough_truth.py --keep FOLDER ...     # all that was measured, a JSON file a simulation
 
 A user has annotated fields of some images. As in the window, models are trained on parts of these cells
 (`finetuning.subsets`).
@@ -13,7 +14,8 @@ AP differs the other way, or by less than 0.005. --check measures this alone.
 
 The learning curve predicts what 20 more cells would bring. They are annotated, in fields of other images, and
 a model that learned from all is compared with one that learned from the first alone, after equally many
-steps. Both gains are of the share of right ones in all that was to be found or was invented.
+steps. Both gains are of the share of right ones in all that was to be found or was invented. Two trainings
+on the same cells differ already, so --repeats takes the mean of several pairs of them.
 
 Rows that --out holds already are not run again.
 """
@@ -22,10 +24,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +39,7 @@ from rows import Row, append_row, read_rows, rows_of, simulation_parser
 
 KEY = ("model", "part", "kind", "seed", "steps", "annotated")
 CHECKED = ("check", "check_ap", "check_low", "check_high", "real_ap", "start_ap")
-CURVE = ("more", "points", "outcome", "predicted", "low", "high", "real", "start")
+CURVE = ("more", "points", "outcome", "predicted", "low", "high", "real", "start", "repeats")
 FIELDS = [*KEY, "cells", *CHECKED, *CURVE]
 SAME_AP = 0.005
 
@@ -62,6 +66,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cells", type=int, default=40, help="annotated at first, in fields of about 10")
     parser.add_argument("--check", action="store_true", help="the cross-check alone")
     parser.add_argument("--tests", type=int, default=8, help="images that are tested on")
+    parser.add_argument("--repeats", type=int, default=1, help="trainings with and without the 20 more cells")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--keep", type=Path, help="folder for all that was measured")
     return parser.parse_args()
 
 
@@ -75,22 +82,30 @@ def run(case: Row, options: argparse.Namespace) -> Row:
     pool, tests = parts(kind, options.part, options.tests)
     order = itertools.cycle([str(name) for name in rng.permutation(pool)])
     shots = until(int(case["annotated"]), order, kind, rng)
-    start = open_model(options.model, "cpu", case["seed"])
-    measured = lessons(start, shots, case, options.check)
-    untrained = of_start(options.model, kind, tuple(tests))
-    before = tested_by(trained(start, shots, case), kind, tests)
+    start = open_model(options.model, options.device, case["seed"])
+    measured = lessons(start, shots, case, options)
+    if options.keep is not None:
+        keep(measured, options.keep / f"{kind}_{case['seed']}.json")
+    untrained = of_start(options.model, options.device, kind, tuple(tests))
+    before = tested(start, shots, case, options, tests)
     row: Row = {"cells": sum(count_cells(shot.labels) for shot in shots)} | checked(measured)
     row |= {"start_ap": f"{untrained[1]:.4f}", "real_ap": f"{before[1] - untrained[1]:.4f}"}
     if options.check:
         return row
     more = until(MORE, order, kind, rng)
-    after = tested_by(trained(start, shots + more, case), kind, tests)
+    after = tested(start, shots + more, case, options, tests)
     return (
         row
-        | {"more": sum(count_cells(shot.labels) for shot in more)}
+        | {"more": sum(count_cells(shot.labels) for shot in more), "repeats": options.repeats}
         | predicted(measured, int(row["cells"]))
         | {"real": f"{after[0] - before[0]:.4f}", "start": f"{before[0] - untrained[0]:.4f}"}
     )
+
+
+def keep(measured: list[Any], path: Path) -> None:
+    """Write all results of trainings on parts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(each) for each in measured]) + "\n", encoding="utf-8")
 
 
 def checked(measured: list[Any]) -> Row:
@@ -144,7 +159,7 @@ def annotated(name: str, kind: str, rng: np.random.Generator) -> Any:
     return make_shot(image, labels, regions=[corners], name=name)
 
 
-def lessons(start: Any, shots: list[Any], case: Row, only_check: bool) -> list[Any]:
+def lessons(start: Any, shots: list[Any], case: Row, options: argparse.Namespace) -> list[Any]:
     """Train on parts of the annotation, as the window does."""
     from napari_cupre.events import Steps
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
@@ -153,9 +168,11 @@ def lessons(start: Any, shots: list[Any], case: Row, only_check: bool) -> list[A
 
     measured = []
     for part in parts_to_train(int(case["steps"])):
-        if only_check and (part.share, part.steps) != (1.0, int(case["steps"])):
+        if options.check and (part.share, part.steps) != (1.0, int(case["steps"])):
             continue
-        settings = FinetuneSettings(minutes=None, steps=part.steps, device="cpu", seed=int(case["seed"]))
+        settings = FinetuneSettings(
+            minutes=None, steps=part.steps, device=options.device, seed=int(case["seed"])
+        )
         steps = Steps(train_part(start, shots, part, settings))
         for _ in steps:
             pass
@@ -167,13 +184,25 @@ def lessons(start: Any, shots: list[Any], case: Row, only_check: bool) -> list[A
     return measured
 
 
-def trained(start: Any, shots: list[Any], case: Row) -> Any:
+def tested(
+    start: Any, shots: list[Any], case: Row, options: argparse.Namespace, tests: list[str]
+) -> tuple[float, float]:
+    """Mean figures of models that learned from all cells of some images, each with a seed of its own."""
+    found = []
+    for repeat in range(options.repeats):
+        model = trained(start, shots, case, int(case["seed"]) + 1000 * repeat, options.device)
+        found.append(tested_by(model, str(case["kind"]), tests))
+    right, ap = np.mean(found, axis=0)
+    return float(right), float(ap)
+
+
+def trained(start: Any, shots: list[Any], case: Row, seed: int, device: str) -> Any:
     """A model that learned from all cells of some images."""
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 
     settings = FinetuneSettings(
-        minutes=None, steps=int(case["steps"]), device="cpu", seed=int(case["seed"]), held_out=0.0
+        minutes=None, steps=int(case["steps"]), device=device, seed=seed, held_out=0.0
     )
     training = FinetuneRun(start, shots, settings)
     for _ in training.events():
@@ -182,11 +211,11 @@ def trained(start: Any, shots: list[Any], case: Row) -> Any:
 
 
 @cache
-def of_start(model: str, kind: str, tests: tuple[str, ...]) -> tuple[float, float]:
+def of_start(model: str, device: str, kind: str, tests: tuple[str, ...]) -> tuple[float, float]:
     """Figures of a start, which all seeds have in common."""
     from napari_cupre.model.zoo import open_model
 
-    return tested_by(open_model(model, "cpu"), kind, list(tests))
+    return tested_by(open_model(model, device), kind, list(tests))
 
 
 def tested_by(model: Any, kind: str, tests: list[str]) -> tuple[float, float]:
