@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_cupre.data.annotation import (
-    cells_with_rim,
     as_labels,
+    cells_with_rim,
     check_shots,
     default_rim,
     make_shot,

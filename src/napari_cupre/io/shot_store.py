@@ -162,7 +162,7 @@ def _load_shot(file: Path, name: str) -> Shot:
 def _write_quickly(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as `numpy.savez_compressed` does, which has no option for the level of compression.
 
-    Somebody who pressed *Train* waits for this. The lowest level takes a fifth of the time for an 8-bit image,
+    Somebody who pressed *Train* waits for this. For an 8-bit image the lowest level takes a fifth of the time
     and a third more space.
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
