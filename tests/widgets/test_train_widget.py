@@ -307,6 +307,31 @@ def test_nothing_hears_of_another_layer_when_the_preview_is_made(
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
 
 
+def test_a_tick_makes_the_hidden_layer_of_the_preview_which_the_training_then_uses(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    before = list(viewer.layers)
+    viewer.layers.selection.active = viewer.layers["field cells"]
+    widget.live.click()
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    assert not viewer.layers["cupre preview"].visible
+    assert viewer.layers.selection.active.name == "field cells"
+    widget.live.click()
+    assert list(viewer.layers) == before
+    widget.live.setChecked(True)  # as when the dock is opened again
+    qtbot.wait(4 * train_widget.PREPARE_MS)
+    assert list(viewer.layers) == before, "only a person asks for it"
+    widget.live.setChecked(False)
+    widget.live.click()
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    preview = viewer.layers["cupre preview"]
+    wait_in_a_training(widget, training, qtbot)
+    qtbot.waitUntil(lambda: preview.visible, timeout=WAIT)
+    assert [layer for layer in viewer.layers if "preview" in layer.name] == [preview]
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
 def test_several_selected_layers_stay_selected_when_the_preview_is_made(
     viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
 ) -> None:

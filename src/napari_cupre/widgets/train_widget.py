@@ -141,6 +141,8 @@ class TrainWidget(JobDock):
             "Show every few seconds what the model finds in the current view; slows training a little"
         )
         self.live.toggled.connect(self._switch_preview)
+        # the hand is in the dock now; soon after *Train* it may draw
+        self.live.clicked.connect(lambda on: self._preparing.start() if on else self._preparing.stop())
         self.next_steps = NextSteps(self)
         self.cross_check = CrossCheckLine(self)
 
@@ -256,18 +258,20 @@ class TrainWidget(JobDock):
         self._preparing.start()
 
     def _prepare_preview(self) -> None:
-        """Make the layer of the preview, between two strokes and once no thread of ours computes any more."""
-        if not (self.job.status.is_active and self.preview.is_on):
+        """Make the layer of the preview, but neither during a stroke nor while a thread reads the annotation."""
+        if not self.preview.is_on:
             return
-        if self.job.is_in_engine and QApplication.mouseButtons() == Qt.MouseButton.NoButton:
-            self.preview.prepare()
-        else:
+        is_reading = self.job.status.is_active and not self.job.is_in_engine
+        if is_reading or QApplication.mouseButtons() != Qt.MouseButton.NoButton:
             self._preparing.start()
+        else:
+            self.preview.prepare()
 
     def _switch_preview(self, on: bool) -> None:
         self.preview.is_on = on
         if on:
-            self._prepare_preview()
+            if self.job.status.is_active:
+                self._prepare_preview()
             self.preview.ask()
         else:
             self.preview.remove()
