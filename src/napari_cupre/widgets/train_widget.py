@@ -258,7 +258,7 @@ class TrainWidget(JobDock):
         self._preparing.start()
 
     def _prepare_preview(self) -> None:
-        """Make the layer of the preview, but neither during a stroke nor while a thread reads the annotation."""
+        """Make the layer of the preview, but not during a stroke, nor while a thread reads the annotation."""
         if not self.preview.is_on:
             return
         is_reading = self.job.status.is_active and not self.job.is_in_engine
