@@ -64,7 +64,8 @@ def measure(seconds: float, shots: int) -> dict[str, Any]:
     alone = painter.paint_for(seconds)
 
     train.minutes.setValue(60)
-    train.live.setChecked(True)
+    train.live.click()
+    settle(0.5)
     train.button.click()
     viewer.layers.selection.active = cells
     cells.mode = "paint"

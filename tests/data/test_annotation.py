@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from napari_cupre.data import annotation
 from napari_cupre.data.annotation import (
     as_labels,
+    cells_with_rim,
     check_shots,
     default_rim,
     make_shot,
@@ -95,6 +96,15 @@ def test_rim_stays_within_its_bounds():
     assert default_rim(small) == 2
     assert default_rim(large) == 6
     assert default_rim(np.zeros((9, 9), np.int32)) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (3, 5), (60, 70)])
+@pytest.mark.parametrize("width", [0.5, 1.0, 2.0, 2.83, 5.0, 6.0, 11.7, 40.0])
+def test_a_rim_reaches_every_pixel_within_its_width(shape, width):
+    cells = np.random.default_rng(3).random(shape) < 0.01
+    cells[0, 0] = True
+    expected = ndimage.distance_transform_edt(~cells) <= width
+    np.testing.assert_array_equal(cells_with_rim(cells, width), expected)
 
 
 def test_rim_can_be_set_to_nothing(image, labels):
@@ -202,6 +212,19 @@ def test_a_cell_that_a_cut_divides_is_unknown_on_both_sides():
     assert whole.known.all()
 
 
+def test_a_part_loses_exactly_the_cells_that_have_pixels_elsewhere():
+    labels = np.kron(np.random.default_rng(5).integers(0, 40, (12, 15)), np.ones((3, 3))).astype(np.int32)
+    labels[labels == 7] = 2**30  # as large as numbers can be
+    shot = Shot(np.zeros((*labels.shape, 3), np.float32), labels, np.ones(labels.shape, bool))
+    part = (slice(4, 20), slice(10, 31))
+    beyond = np.ones(labels.shape, bool)
+    beyond[part] = False
+    divided = np.isin(labels[part], np.setdiff1d(labels[beyond], [0]))
+    cut = shot.cut(*part)
+    np.testing.assert_array_equal(cut.labels, np.where(divided, 0, labels[part]))
+    np.testing.assert_array_equal(cut.known, ~divided)
+
+
 def test_training_needs_one_cell(image, labels):
     empty = make_shot(image, np.zeros_like(labels))
     for shots in ([], [empty]):
@@ -244,7 +267,7 @@ def test_a_full_disk_keeps_the_old_training_set(tmp_path, image, labels, monkeyp
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(annotation.np, "savez_compressed", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(EnvironmentFault, match="disk is full"):
         save_shots(tmp_path, [make_shot(image, labels, complete=True)])
     assert load_shots(tmp_path)[0].name == "a"

@@ -57,6 +57,20 @@ def test_crop_keeps_labels_and_known_in_step(seed: int, size: int, low: float, h
     assert are_equal(crop, again)
 
 
+def test_grey_images_are_resampled_like_any_channel_of_a_coloured_one() -> None:
+    rng = np.random.default_rng(0)
+    colours = rng.random((50, 70, 3), dtype=np.float32)
+    nothing = np.zeros((50, 70), np.int32)
+    for factor in (0.6, 1.0, 1.3):
+        coloured = rescale(Sample.complete(colours, nothing), factor).image
+        for channel in range(3):
+            grey = np.repeat(colours[..., channel : channel + 1], 3, axis=2)
+            image = rescale(Sample.complete(grey, nothing), factor).image
+            assert image.flags.c_contiguous
+            assert image.flags.writeable
+            np.testing.assert_array_equal(image, np.repeat(coloured[..., channel : channel + 1], 3, axis=2))
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=seeds)
 def test_crop_loses_only_instances_that_its_border_cuts(seed: int) -> None:

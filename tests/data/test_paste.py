@@ -55,6 +55,15 @@ def test_cells_are_cut_with_their_rims() -> None:
         assert cell.image[cell.rim].mean() < 0.3
 
 
+def test_numbers_of_cells_do_not_matter() -> None:
+    sample = disk_field()
+    far = np.where(sample.labels == 3, 2**30, 7 * sample.labels).astype(np.int32)
+    full = np.where(sample.labels == 0, 1, far).astype(np.int32)  # nothing is background
+    for labels, count in ((far, 4), (full, 4)):
+        cells = cut_cells(Sample(sample.image, labels, sample.known))
+        assert [int(cell.mask.sum()) for cell in cells] == [(sample.labels == 1).sum()] * count
+
+
 def test_rims_are_known_background_only() -> None:
     sample = disk_field()
     known = sample.labels > 0

@@ -19,6 +19,7 @@ from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.finetuning.judge import Judge, Judgement
 from napari_cupre.finetuning.teaching import Teaching
 from napari_cupre.model.checkpoint import read_model, save_model
+from napari_cupre.model.device import memory_format
 from napari_cupre.model.runs import discard_unstarted, nothing_learned
 
 
@@ -111,7 +112,7 @@ def test_stop_is_obeyed_within_one_step_and_keeps_the_work(pretrained, tmp_path:
     assert read_model(tmp_path / "m.safetensors", "cpu").info.training["steps"] <= 2
 
 
-@pytest.mark.parametrize("part", ["folder", "teaching", "skill", "judge"])
+@pytest.mark.parametrize("part", ["folder", "teaching", "skill"])
 def test_a_stop_before_the_first_step_ends_soon_and_leaves_nothing(
     pretrained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
@@ -133,14 +134,62 @@ def test_a_stop_before_the_first_step_ends_soon_and_leaves_nothing(
     stopping("folder", RunFolder, "create")
     stopping("teaching", Teaching, "__init__")
     stopping("skill", Teaching, "skill")
-    stopping("judge", FinetuneRun, "_judge_now")
     events = list(run.events())
     discard_unstarted(out)
-    assert done == ["folder", "teaching", "skill", "judge"][: max(2, 1 + done.index(part))]
+    assert done == ["folder", "teaching", "skill"][: max(2, 1 + done.index(part))]
     assert not [each for each in events if isinstance(each, StepDone | Saved | Finished)]
     assert events[-1] == StateChanged(RunState.STOPPED, nothing_learned(False))
     assert run.result is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_start_is_judged_after_the_first_step_with_its_own_weights(pretrained) -> None:
+    """Nobody waits for this judgement, so the first step comes before it."""
+    run = FinetuneRun(pretrained, [shot(0)], settings(steps=3))
+    events = list(run.events())
+    told = [each for each in events if isinstance(each, StepDone | Validated)]
+    assert [(type(each), each.step) for each in told[:3]] == [(StepDone, 1), (Validated, 0), (StepDone, 2)]
+    assert [(each["step"], each["which"]) for each in run.history[:2]] == [(0, "start"), (3, "average")]
+    network = pretrained.network.to(memory_format=memory_format(torch.device("cpu")))
+    expected = run.judge(network, None)
+    assert Judgement.of(run.history[0]) == expected
+
+
+def test_a_training_is_not_shorter_because_its_start_is_judged(pretrained, monkeypatch) -> None:
+    now = [0.0]
+    real = Judge.__call__
+
+    def slow(self, network, dtype):
+        now[0] += 1000.0
+        return real(self, network, dtype)
+
+    monkeypatch.setattr(Judge, "__call__", slow)
+    run = FinetuneRun(pretrained, [shot(0)], settings(steps=3, minutes=1.0), clock=lambda: now[0])
+    assert [e.step for e in run.events() if isinstance(e, StepDone)] == [1, 2, 3]
+
+
+def test_a_stop_in_the_first_step_still_compares_with_the_start(pretrained) -> None:
+    run = FinetuneRun(pretrained, [shot(0)], settings(steps=50))
+    for event in run.events():
+        if isinstance(event, StepDone):
+            run.stop()
+    assert run.step == 1
+    assert [(each["step"], each["which"]) for each in run.history[:2]] == [(0, "start"), (1, "average")]
+    assert run.state is RunState.STOPPED
+
+
+def test_a_run_killed_before_its_start_was_judged_judges_it_when_resumed(pretrained, tmp_path: Path) -> None:
+    whole = FinetuneRun(pretrained, [shot(0)], settings(steps=3))
+    list(whole.events())
+    out = tmp_path / "m.safetensors"
+    stream = FinetuneRun(pretrained, [shot(0)], settings(steps=3), out).events()
+    next(event for event in stream if isinstance(event, StepDone))
+    stream.close()
+    again = FinetuneRun.resume(out, pretrained)
+    steps = [e.step for e in again.events() if isinstance(e, StepDone)]
+    assert steps == [2, 3]
+    assert Judgement.of(again.history[0]) == Judgement.of(whole.history[0])
+    assert again.history[0]["which"] == "start"
 
 
 def test_a_resumed_run_that_is_stopped_at_once_stays_as_it_was(pretrained, tmp_path: Path) -> None:

@@ -287,6 +287,110 @@ def test_the_preview_lies_on_the_view_and_leaves_the_brush_alone(
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
 
 
+def test_nothing_hears_of_another_layer_when_the_preview_is_made(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    heard: list[Any] = []
+    widget.live.setChecked(True)
+    chosen = viewer.layers["field cells"]
+    viewer.layers.selection.active = chosen
+    for signal in (viewer.layers.selection.events.active, viewer.layers.selection.events.changed):
+        signal.connect(lambda event: heard.append(event.type))
+    wait_in_a_training(widget, training, qtbot)
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    assert heard == []
+    assert set(viewer.layers.selection) == {chosen}
+    chosen.mode = "paint"
+    assert viewer.cursor.style.value == "circle", "the brush that napari shows is still that of the cells"
+    viewer.layers.selection.active = viewer.layers["field"]
+    assert heard, "the next choice is heard again"
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
+def test_a_tick_makes_the_hidden_layer_of_the_preview_which_the_training_then_uses(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    before = list(viewer.layers)
+    viewer.layers.selection.active = viewer.layers["field cells"]
+    widget.live.click()
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    assert not viewer.layers["cupre preview"].visible
+    assert viewer.layers.selection.active.name == "field cells"
+    widget.live.click()
+    assert list(viewer.layers) == before
+    widget.live.setChecked(True)  # as when the dock is opened again
+    qtbot.wait(4 * train_widget.PREPARE_MS)
+    assert list(viewer.layers) == before, "only a person asks for it"
+    widget.live.setChecked(False)
+    widget.live.click()
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    preview = viewer.layers["cupre preview"]
+    wait_in_a_training(widget, training, qtbot)
+    qtbot.waitUntil(lambda: preview.visible, timeout=WAIT)
+    assert [layer for layer in viewer.layers if "preview" in layer.name] == [preview]
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
+def test_several_selected_layers_stay_selected_when_the_preview_is_made(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    widget.live.setChecked(True)
+    both = {viewer.layers["field"], viewer.layers["field cells"]}
+    viewer.layers.selection = both
+    wait_in_a_training(widget, training, qtbot)
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    assert set(viewer.layers.selection) == both
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
+def test_the_layer_of_the_preview_is_made_between_strokes_once_the_annotation_is_written(
+    viewer: Any, widget: TrainWidget, training: Training, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    training.previews_come = False
+    training.waits_for_stop = True
+    buttons, writing = [Qt.MouseButton.LeftButton], threading.Event()
+    monkeypatch.setattr(train_widget.QApplication, "mouseButtons", lambda: buttons[0])
+    real = TrainingJob._write_shots
+
+    def slowly(self: TrainingJob, plan: Any) -> Any:
+        writing.wait(60)
+        return (yield from real(self, plan))
+
+    monkeypatch.setattr(TrainingJob, "_write_shots", slowly)
+    widget.live.setChecked(True)
+    widget.button.click()
+    buttons[0] = Qt.MouseButton.NoButton
+    qtbot.wait(4 * train_widget.PREPARE_MS)
+    assert "cupre preview" not in viewer.layers, "both would be slower"
+    buttons[0] = Qt.MouseButton.LeftButton
+    writing.set()
+    qtbot.waitUntil(lambda: len(widget.job.curve.validation) == 1, timeout=WAIT)
+    qtbot.wait(4 * train_widget.PREPARE_MS)
+    assert "cupre preview" not in viewer.layers, "a stroke is being drawn"
+    buttons[0] = Qt.MouseButton.NoButton
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
+def test_a_preview_is_asked_for_as_soon_as_the_training_runs(
+    viewer: Any, widget: TrainWidget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[View] = []
+    monkeypatch.setattr(widget.job, "look_at", asked.append)
+    widget._show_event(StateChanged(RunState.RUNNING, "Training"))
+    assert not asked, "the live preview is off"
+    widget.live.setChecked(True)
+    asked.clear()
+    widget._show_event(StateChanged(RunState.PREPARING, "Loading the model"))
+    assert not asked
+    widget._show_event(StateChanged(RunState.RUNNING, "Training"))
+    assert len(asked) == 1
+
+
 def test_a_preview_goes_with_its_image_once_the_training_is_over(
     viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
 ) -> None:

@@ -128,10 +128,12 @@ def _interpolated(
     rows, cut_rows = _linear_weights(image.shape[0], starts[0], factors[0], shape[0])
     columns, cut_columns = _linear_weights(image.shape[1], starts[1], factors[1], shape[1])
     window = image[cut_rows, cut_columns].astype(np.float32, copy=False)
-    high, wide = window.shape[:2]
-    across = columns @ window.transpose(1, 0, 2).reshape(wide, high * 3)
-    across = across.reshape(shape[1], high, 3).transpose(1, 0, 2)
-    return (rows @ across.reshape(high, shape[1] * 3)).reshape(*shape, 3)
+    window = window[..., :1] if is_grey(window) else window
+    high, wide, channels = window.shape
+    across = columns @ window.transpose(1, 0, 2).reshape(wide, high * channels)
+    across = across.reshape(shape[1], high, channels).transpose(1, 0, 2)
+    found = (rows @ across.reshape(high, shape[1] * channels)).reshape(*shape, channels)
+    return np.ascontiguousarray(np.broadcast_to(found, (*shape, 3))) if channels == 1 else found
 
 
 def _linear_weights(length: int, start: float, factor: float, size: int) -> tuple[sparse.csr_matrix, slice]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from napari_cupre.data.labels import label_areas
 from napari_cupre.data.sample import Sample
 
 RIM_FRACTION = 0.15
@@ -102,11 +103,12 @@ def cut_cells(sample: Sample) -> list[CutCell]:
 
 def _compact(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Renumber labels 1..n; return them and the old value of each."""
-    values, inverse = np.unique(labels, return_inverse=True)
-    inverse = inverse.reshape(labels.shape)
-    if values.size and values[0] == 0:
-        return inverse, values[1:]
-    return inverse + 1, values
+    values, _ = label_areas(labels)
+    if values.size and values[-1] < 4 * labels.size:
+        places = np.zeros(values[-1] + 1, np.intp)
+        places[values] = np.arange(1, len(values) + 1)
+        return places[labels], values
+    return np.searchsorted(np.concatenate([[0], values]), labels), values
 
 
 def _rim_width(mask: np.ndarray) -> int:

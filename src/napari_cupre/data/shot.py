@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_cupre.data.labels import check_same_shape, of_name
+from napari_cupre.data.labels import check_same_shape, label_areas, of_name
 from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
 
@@ -86,9 +86,8 @@ class Shot:
         """Cut out a part without copying the image; cells that its border divides become unknown."""
         part = (rows, columns)
         labels, known = self.labels[part].copy(), self.known[part].copy()
-        beyond = np.ones(self.labels.shape, bool)
-        beyond[part] = False
-        divided = (labels > 0) & np.isin(labels, np.unique(self.labels[beyond]))
+        (every, areas), (here, inside) = label_areas(self.labels), label_areas(labels)
+        divided = np.isin(labels, here[areas[np.searchsorted(every, here)] > inside])
         labels[divided], known[divided] = 0, False
         return replace(self, image=self.image[part], labels=labels, known=known)
 

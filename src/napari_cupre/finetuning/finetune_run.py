@@ -48,6 +48,7 @@ from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, memory_format, training_dtype
 from napari_cupre.model.hardware import is_out_of_memory
+from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.runs import nothing_learned, training_in
 from napari_cupre.model.targets import target_from_labels
 
@@ -229,27 +230,22 @@ class FinetuneRun:
         yield from (Notice(said) for said in (self.teaching.remark, self._unlike) if said)
         if self._is_resumed:
             yield from self._load_state()
-        elif self.judge is not None and not self.scratch and not self._stop.is_set():
-            yield self._judge_now("start")
 
     def _train(self) -> Iterator[Event]:
         self._began = self.clock() - self.elapsed
-        last_saved = judged_at = self.clock()
-        judged, cost = self._fraction(), self._judging
+        last_saved = self.clock()
+        judged, judged_at = self._fraction(), self.elapsed
         while not self._stop.is_set() and self._fraction() < 1:
             yield from self._one_step()
             windows = self.teaching.windows_due(self.step, self._fraction())
             if windows and (learned := self.teaching.look(self.average.network, self.dtype, windows)):
                 yield Notice(learned)
             yield from self._answer_preview()
-            since = self.clock() - judged_at
-            if (
-                self.judge is not None
-                and self._fraction() >= judged + JUDGE_EVERY
-                and since * JUDGE_SHARE >= cost
-            ):
-                yield self._judge_now("average")
-                judged, judged_at, cost = self._fraction(), self.clock(), self._judging
+            yield from self._judge_start()
+            is_due = self._fraction() >= judged + JUDGE_EVERY
+            if self.judge and is_due and (self.elapsed - judged_at) * JUDGE_SHARE >= self._judging:
+                yield self._judge_now("average", self.average.network, self.step)
+                judged, judged_at = self._fraction(), self.elapsed
             if self.folder is not None and self.clock() - last_saved > SAVE_EVERY:
                 if not self._save_state():
                     yield Saved(str(self.folder.state_path), "run", self.step)
@@ -322,21 +318,29 @@ class FinetuneRun:
         """Return the smallest batch: BatchNorm in training needs two crops to have a variance."""
         return 1 if self.skill >= FAMILIAR else 2
 
-    def _judge_now(self, which: str) -> Validated:
-        """Judge the averaged weights, and keep them if they are the best so far."""
+    def _judge_start(self) -> Iterator[Event]:
+        """Judge the start once, after the first step, for which a user waits; this takes no training time."""
+        if self.judge is None or self.scratch or self.history or not self.step:
+            return
+        network = self.start.copy().to(self.device).network.to(memory_format=memory_format(self.device))
+        judged = self._judge_now("start", network.eval(), 0)
+        self._began += self._judging
+        yield judged
+
+    def _judge_now(self, which: str, network: CellRCNN, step: int) -> Validated:
+        """Judge the weights of a step, and keep them if they are the best so far."""
         if self.judge is None:
             raise RuntimeError("nothing is held out")
         begun = self.clock()
-        judgement = self.judge(self.average.network, self.dtype)
+        judgement = self.judge(network, self.dtype)
         self._judging = self.clock() - begun
         chance = down_to_chance(self.knew, judgement)
         best = self._best is None or is_as_good(judgement, self.history, self.scratch, chance)
         if best:
-            tensors = self.average.network.state_dict()
-            kept = {key: value.clone() for key, value in tensors.items()}
-            self._best = (judgement, kept, self.step)
-        self.history.append({"step": self.step, "which": which, **asdict(judgement)})
-        return Validated(self.step, judgement.ap50, judgement.ap, judgement.loss, judgement.cells, best)
+            kept = {key: value.clone() for key, value in network.state_dict().items()}
+            self._best = (judgement, kept, step)
+        self.history.append({"step": step, "which": which, **asdict(judgement)})
+        return Validated(step, judgement.ap50, judgement.ap, judgement.loss, judgement.cells, best)
 
     def _answer_preview(self) -> Iterator[Event]:
         image, self._preview = self._preview, None
@@ -348,8 +352,9 @@ class FinetuneRun:
     def _finish(self) -> Iterator[Event]:
         if self.folder is not None and not self._save_state():
             yield Saved(str(self.folder.state_path), "run", self.step)
+        yield from self._judge_start()
         if self.judge and self.step and self.history and self.history[-1]["step"] != self.step:
-            yield self._judge_now("average")
+            yield self._judge_now("average", self.average.network, self.step)
         tensors, at = yield from self._settled()
         self.result = self._as_model(tensors, at)
         if self.folder is not None:

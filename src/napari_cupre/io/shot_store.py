@@ -11,7 +11,7 @@ import json
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,15 +50,15 @@ class ShotWriter:
         """
         file = self.folder / f"{shot_digest(shot)}.npz"
         if not file.exists():
+            arrays = {
+                "image": _without_copies(shot.image),
+                "labels": shot.labels,
+                "known": shot.known,
+                "accepted": np.array(shot.accepted, np.int64),
+                "surveyed": np.array(shot.surveyed, np.int64),
+            }
             with atomic_write(file) as temporary:
-                np.savez_compressed(
-                    temporary,
-                    image=_without_copies(shot.image),
-                    labels=shot.labels,
-                    known=shot.known,
-                    accepted=np.array(shot.accepted, np.int64),
-                    surveyed=np.array(shot.surveyed, np.int64),
-                )
+                _write_quickly(temporary, arrays)
         entry = {"file": file.name, "name": shot.name, "held": shot.held}
         seen = {"channels": list(shot.channels), "channel_names": list(shot.channel_names)}
         self._entries.append(entry | {key: values for key, values in seen.items() if values})
@@ -157,6 +157,18 @@ def _load_shot(file: Path, name: str) -> Shot:
         raise InputError(f'The file "{file}" contains no annotated image: remove it from the training set.')
     colours = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
     return Shot(colours, labels, known, name, accepted, surveyed)
+
+
+def _write_quickly(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as `numpy.savez_compressed` does, which has no option for the level of compression.
+
+    Somebody who pressed *Train* waits for this. For an 8-bit image the lowest level takes a fifth of the time
+    and a third more space.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, array, allow_pickle=False)
 
 
 def _without_copies(image: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,9 @@ class Model:
 
     def copy(self, **changes: Any) -> Model:
         """Return a copy that shares no tensor with this model; `changes` replace fields of `info`."""
-        network = CellRCNN(self.network.config).to(self.device)
-        network.load_state_dict(self.network.state_dict())
+        # a new network would draw random weights first, which takes longer
+        network = deepcopy(self.network).to(memory_format=torch.contiguous_format)
+        network.requires_grad_(True).train()
         return Model(network, replace(self.info, config=self.network.config, **changes))
 
     def engine(self, *, exact: bool = False) -> Engine | None:

@@ -152,6 +152,11 @@ class Turn:
         self._engine: EngineProcess | None = None
         self._is_stopped = False
 
+    @property
+    def is_on(self) -> bool:
+        """Whether a process is doing this user's job."""
+        return self._engine is not None
+
     def begin(self) -> None:
         """Forget that the last job was stopped."""
         self._is_stopped = False

@@ -9,7 +9,9 @@ from typing import Any
 
 from napari.layers import Image
 from napari.viewer import Viewer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QApplication,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
@@ -74,7 +76,6 @@ class TrainWidget(JobDock):
         self.curve = CurveView(self)
         self.curve.hide()
         self.preview = PreviewLayer(self.session)
-        # a separate turn of the event loop, so that a stroke right after Train waits for one layer only
         self._preparing = single_timer(self._prepare_preview, PREPARE_MS, parent=self)
         remember(self, minutes=self.minutes, device=self.device, others=self.others, live=self.live)
         remember(self, start=self.start_from)
@@ -140,6 +141,8 @@ class TrainWidget(JobDock):
             "Show every few seconds what the model finds in the current view; slows training a little"
         )
         self.live.toggled.connect(self._switch_preview)
+        # the hand is in the dock now; soon after *Train* it may draw
+        self.live.clicked.connect(lambda on: self._preparing.start() if on else self._preparing.stop())
         self.next_steps = NextSteps(self)
         self.cross_check = CrossCheckLine(self)
 
@@ -255,13 +258,20 @@ class TrainWidget(JobDock):
         self._preparing.start()
 
     def _prepare_preview(self) -> None:
-        if self.job.status.is_active:
+        """Make the layer of the preview, but not during a stroke, nor while a thread reads the annotation."""
+        if not self.preview.is_on:
+            return
+        is_reading = self.job.status.is_active and not self.job.is_in_engine
+        if is_reading or QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+            self._preparing.start()
+        else:
             self.preview.prepare()
 
     def _switch_preview(self, on: bool) -> None:
         self.preview.is_on = on
         if on:
-            self._prepare_preview()
+            if self.job.status.is_active:
+                self._prepare_preview()
             self.preview.ask()
         else:
             self.preview.remove()
@@ -368,6 +378,7 @@ class TrainWidget(JobDock):
             self._show_curve()
             self.preview.ask()
         elif isinstance(event, StateChanged) and event.state is RunState.RUNNING:
+            self.preview.ask()  # with the first step, so that the first preview need not wait for the next
             if self.job.plan is not None and not self.job.plan.resume:
                 self.session.rounds.settle(self.job.plan.settled)
         elif isinstance(event, Saved) and event.kind == "final":

@@ -215,6 +215,11 @@ class TrainingJob(Job):
         if not plan.resume:
             self.curve = Curve()
 
+    @property
+    def is_in_engine(self) -> bool:
+        """Whether the annotation is written, and the engine has begun."""
+        return self._turn.is_on
+
     def look_at(self, view: View) -> None:
         """Request a preview of a view; this replaces a view that was not sent yet."""
         with self._lock:
