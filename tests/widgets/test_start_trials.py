@@ -191,6 +191,21 @@ def test_a_project_with_a_round_needs_no_proposal(
     assert not train.start_line.isVisible()
 
 
+@pytest.mark.parametrize("size", [9, 22])
+def test_nothing_below_moves_when_the_line_says_something(qtbot: Any, size: int) -> None:
+    label = start_line.RoomyLabel()
+    qtbot.addWidget(label)
+    label.setWordWrap(True)
+    label.setStyleSheet(f"font-size: {size}px")  # as napari's settings do, after the dock is built
+    label.show()
+    width = label.fontMetrics().horizontalAdvance(start_line.TRYING) + 20
+    empty = label.heightForWidth(width), label.minimumSizeHint().height()
+    label.setText(f"{start_line.TRYING}\n{start_line.TRYING}")
+    assert (label.heightForWidth(width), label.minimumSizeHint().height()) == empty
+    label.setText("\n".join([start_line.TRYING] * 3))
+    assert label.heightForWidth(width) > empty[0], "more lines have room, too"
+
+
 def test_annotation_is_read_where_the_models_searched() -> None:
     """The part lies somewhere in the view, the view somewhere in a plane of a stack; rows are left out."""
     labels = np.zeros((3, 100, 100), np.int32)

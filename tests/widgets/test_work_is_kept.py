@@ -116,6 +116,24 @@ def test_two_blobs_of_one_number_are_two_cells_and_holes_are_asked_about(
     assert layer.data[row, column] == 0
 
 
+def test_one_answer_serves_all_questions_of_a_kind_and_is_one_step_of_undo(
+    workbench: Any, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
+) -> None:
+    annotate, layer = begun(workbench, discs[0])
+    holes = [tuple(np.argwhere(discs[1] == which).mean(axis=0).astype(int)) for which in (3, 17)]
+    for which, hole in zip((3, 17), holes):
+        layer.data_setitem(np.nonzero(discs[1] == which), which)
+        layer.brush_size = 6
+        layer.paint(hole, 0)
+    words = lambda: [button.text() for button in annotate.question.buttons]  # noqa: E731
+    qtbot.waitUntil(lambda: "Fill all 2" in words(), timeout=WAIT)
+    annotate.question.press("Fill all 2")
+    assert all(layer.data[hole] for hole in holes)
+    qtbot.waitUntil(lambda: annotate.question.text == "", timeout=WAIT)
+    layer.undo()
+    assert not any(layer.data[hole] for hole in holes)
+
+
 def test_imported_cells_of_several_parts_are_asked_about(
     workbench: Any, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
 ) -> None:

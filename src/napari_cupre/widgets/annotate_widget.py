@@ -269,8 +269,8 @@ class AnnotateWidget(SessionWidget):
         if cells is None or not questions:
             self.question.clear()
             return
-        first = questions[0]
-        self.question.ask(first.text, self.questioner.answers(cells, first), (id(cells), first.key))
+        first, answers = questions[0], self.questioner.answers(cells, questions)
+        self.question.ask(first.text, answers, (id(cells), first.key, len(questions)))
 
     def _refresh(self, event: Any = None) -> None:
         self.message.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError
 from napari_cupre.project.boxes import whole
-from napari_cupre.project.cells import Cells, Region
+from napari_cupre.project.cells import Cells, Change, Region
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.questions import Kind, Question, questions
 from napari_cupre.project.strokes import add_guesses
@@ -36,6 +36,9 @@ TOOLTIPS = {
     "Add": "Accept all of them as cells",
     "No cells": "They are background",
 }
+
+ALIKE = (Kind.GAP, Kind.PIECES, Kind.HOLES)
+"""Questions that often come for many cells at once, with an answer that suits them all."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,9 @@ class Questioner(QObject):
 
     # --- answers ----------------------------------------------------------------------------------
 
-    def answers(self, cells: CellsLayer, question: Question) -> list[Answer]:
-        """Return the buttons of a question."""
+    def answers(self, cells: CellsLayer, found: Sequence[Question]) -> list[Answer]:
+        """Return the buttons of the first question; one of them answers all others of its kind, too."""
+        question, alike = found[0], [each for each in found if each.kind is found[0].kind]
 
         def act(action: Callable[[], object]) -> Callable[[], object]:
             return lambda: self._attempt(action)
@@ -154,6 +158,10 @@ class Questioner(QObject):
             (word, TOOLTIPS.get(word, word), act(lambda remedy=remedy: cells.do(remedy)))  # type: ignore[misc]
             for word, remedy in question.remedies.items()
         ]
+        if len(alike) > 1 and question.kind in ALIKE:
+            (word,) = question.remedies
+            tip = f"The same for all {len(alike)} such cells; Undo takes them back together"
+            made.append((f"{word} all {len(alike)}", tip, act(lambda: _remedy_all(cells, alike, word))))
         made.append(("Show", "Go to it", act(lambda: go_to(self._session.viewer, cells, question.cells[0]))))
         if question.kind is not Kind.UNMARKED:
             made.append(("Keep", "It is correct as it is", act(lambda: self._keep(cells, question))))
@@ -162,6 +170,14 @@ class Questioner(QObject):
     def _keep(self, cells: CellsLayer, question: Question) -> None:
         cells.entry.answered = (*cells.entry.answered, question.key)
         self.start()
+
+
+def _remedy_all(cells: CellsLayer, alike: Sequence[Question], word: str) -> None:
+    """Answer all questions in the same way, as one step of undo."""
+    step: Change | None = None
+    for each in alike:
+        if cells.cells.rows.keys() >= set(each.cells):  # an answer before may have merged it away
+            step = cells.do(each.remedies[word], step)
 
 
 def _find(work: _Work) -> _Likely:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QLabel, QPushButton
 
 from napari_cupre.widgets.arranging import in_column
@@ -19,6 +19,29 @@ LINES = 2
 
 TRYING = "Trying which model finds most here …"
 CHOSEN = "Chosen for you: "
+
+
+class RoomyLabel(QLabel):
+    """A label that always has room for `LINES` lines, whatever font napari's settings give it."""
+
+    @property
+    def _room(self) -> int:
+        return int(self.fontMetrics().size(0, "\n".join("M" * LINES)).height())
+
+    def _with_room(self, hint: QSize) -> QSize:
+        return hint.expandedTo(QSize(0, self._room))
+
+    def sizeHint(self) -> QSize:
+        """Return the preferred size."""
+        return self._with_room(super().sizeHint())
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the smallest size."""
+        return self._with_room(super().minimumSizeHint())
+
+    def heightForWidth(self, width: int) -> int:
+        """Return the height of the wrapped text."""
+        return int(max(super().heightForWidth(width), self._room))
 
 
 class StartLine(DockPart):
@@ -38,7 +61,7 @@ class StartLine(DockPart):
     def __init__(self, owner: SessionWidget, chooser: ModelChooser) -> None:
         super().__init__(owner)
         self._trials, self._chooser = self._session.trials, chooser
-        self.label = QLabel()
+        self.label = RoomyLabel()
         self.label.setWordWrap(True)
         self.label.setTextFormat(Qt.TextFormat.PlainText)
         self.label.setToolTip(
@@ -46,7 +69,6 @@ class StartLine(DockPart):
             "A cell counts if another model finds it too; from 5 on, your annotated cells decide"
         )
         set_role(self.label, "plain")
-        self.label.setMinimumHeight(LINES * self.label.fontMetrics().lineSpacing())
         self.label.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.button = QPushButton()
         self.button.clicked.connect(self._take)
