@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import sqlite3
 import tracemalloc
 from pathlib import Path
 
@@ -29,6 +31,15 @@ def test_an_index_may_lie_anywhere(folder: Path, tmp_path: Path, name: str) -> N
     index = UnlabelledIndex.build(tmp_path / name / "unlabelled.sqlite", [folder])
     assert len(list(index)) == len(index) > 0
     assert {entry.name for entry in (tmp_path / name).iterdir()} == {"unlabelled.sqlite"}
+
+
+def test_an_index_that_is_done_with_closes_its_file(folder: Path, tmp_path: Path) -> None:
+    index = UnlabelledIndex.build(tmp_path / "index.sqlite", [folder])
+    connection = index._connection
+    del index
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,7 @@ class UnlabelledIndex:
                 f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
             )
             self._pid = os.getpid()
+            weakref.finalize(self, self._connection.close)
         row = self._connection.execute(sql, values).fetchone()
         if row is None:
             raise IndexError(f"{self.path} has no file number {values}")

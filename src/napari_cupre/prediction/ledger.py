@@ -82,8 +82,12 @@ class Ledger:
         self.path = path
         try:
             self._base = sqlite3.connect(path)
-            self._base.executescript(_TABLES)
-            self._check(settings)
+            try:
+                self._base.executescript(_TABLES)
+                self._check(settings)
+            except BaseException:
+                self._base.close()
+                raise
         except sqlite3.OperationalError as error:
             raise EnvironmentFault(f'"{path}" cannot be written ({error}): choose another folder.') from error
         except sqlite3.DatabaseError as error:
@@ -101,7 +105,6 @@ class Ledger:
         now = json.loads(json.dumps(settings))
         other = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
         if other:
-            self._base.close()
             raise InputError(
                 f'"{self.path}" belongs to an unfinished prediction with another {" and ".join(other)}: '
                 "repeat it with the same, or delete that file to start again."
