@@ -108,10 +108,11 @@ def test_a_disk_that_is_full_in_the_end_costs_what_resume_needs_and_not_the_mode
         raise EnvironmentFault("The disk is full.")
 
     monkeypatch.setattr("napari_cupre.finetuning.finetune_folder.write_state", full)
+    monkeypatch.setattr("napari_cupre.finetuning.finetune_run.SAVE_EVERY", -1.0)
     run = FinetuneRun(start, [shot(0)], settings(steps=1), tmp_path / "m.safetensors")
-    assert "The disk is full. The model is there, but its training cannot be resumed." in notices(
-        list(run.events())
-    )
+    said = notices(list(run.events()))
+    assert "The disk is full. Training goes on." in said, "it is told when it happens, not only in the end"
+    assert "The disk is full. The model is there, but its training cannot be resumed." in said
     assert (tmp_path / "m.safetensors").is_file()
 
 

@@ -247,8 +247,8 @@ class FinetuneRun:
                 yield self._judge_now("average", self.average.network, self.step)
                 judged, judged_at = self._fraction(), self.elapsed
             if self.folder is not None and self.clock() - last_saved > SAVE_EVERY:
-                if not self._save_state():
-                    yield Saved(str(self.folder.state_path), "run", self.step)
+                fault, where = self._save_state(), str(self.folder.state_path)
+                yield Notice(f"{fault} Training goes on.") if fault else Saved(where, "run", self.step)
                 last_saved = self.clock()
 
     def _fraction(self) -> float:
